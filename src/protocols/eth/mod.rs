@@ -1,0 +1,3 @@
+//! eth.
+pub mod chain;
+pub use chain::{Chain, ChainStatus};

@@ -1,0 +1,1 @@
+//! RLP on byte slices, without allocating.

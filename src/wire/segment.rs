@@ -1,0 +1,1 @@
+//! Segments of eth-stream: messages cut into interleaved pieces.

@@ -1,0 +1,1 @@
+//! Snappy blocks, bounded by their declared length.

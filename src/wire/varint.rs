@@ -1,0 +1,1 @@
+//! Unsigned varints, minimal and at most 9 bytes.
