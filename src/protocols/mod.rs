@@ -6,6 +6,11 @@
 
 #[cfg(feature = "eth")]
 pub mod eth;
+pub mod identify;
+pub mod perf;
+pub mod ping;
+pub mod simple;
+pub mod substream;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,39 +20,10 @@ use futures::future::BoxFuture;
 
 use crate::disconnect::{Breach, DisconnectReason, Disconnected};
 use crate::ids::{Direction, PeerId, ProtocolId, SessionId};
+pub use crate::machine::message::{Class, Encoding, Payload};
 use crate::wire::DecodeError;
 
-/// A message ready for the wire: code and body, the body already compressed if the protocol does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Payload {
-    /// The message's code within its protocol.
-    pub code: u8,
-    /// Everything behind the code, shared between all the peers it goes to.
-    pub body: Bytes,
-}
-
-/// What a message is to the router.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// A request of the peer, with its id; the answer will carry the same id.
-    Request(u64),
-    /// An answer to a request of ours.
-    Answer(u64),
-    /// Neither: an announcement.
-    OneWay,
-}
-
-/// How the body of a message is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
-    /// As it is.
-    Plain,
-    /// As one snappy block whose inflated length is at most `inflated_max` bytes.
-    Snappy {
-        /// The largest inflated length, in bytes.
-        inflated_max: usize,
-    },
-}
+pub use substream::{RawSubstream, SubstreamHandler};
 
 /// The peer at the other end of an exchange, as its protocol sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
