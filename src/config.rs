@@ -112,10 +112,7 @@ impl Config {
             ("bytes of announcements of a peer waiting", format!("{} B", s.inbox_bytes_max)),
             ("bytes of requests waiting to be sent", format!("{} B", s.outbox.request_bytes_max)),
             ("announcements waiting to be sent", s.outbox.announcements_max.to_string()),
-            (
-                "bytes of announcements waiting to be sent",
-                format!("{} B", s.outbox.announcement_bytes_max),
-            ),
+            ("bytes of announcements waiting to be sent", format!("{} B", s.outbox.announcement_bytes_max)),
             ("open messages per direction", s.outbox.open_max.to_string()),
             ("bytes of open messages", format!("{} B", s.outbox.open_bytes_max)),
             ("status within", seconds(s.status_timeout)),

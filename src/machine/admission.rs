@@ -65,8 +65,8 @@ pub fn judge_duplicate(
     new_direction: Direction,
     now: Instant,
 ) -> Duplicate {
-    let simultaneous = existing.direction != new_direction
-        && now.saturating_duration_since(existing.since) <= SIMULTANEOUS;
+    let simultaneous =
+        existing.direction != new_direction && now.saturating_duration_since(existing.since) <= SIMULTANEOUS;
     if !simultaneous {
         return Duplicate::ProbeExisting;
     }
@@ -123,11 +123,15 @@ mod tests {
         let now = Instant::now();
         let existing = |direction| Existing { session: SessionId(1), direction, since: now };
         // The connection dialled by `small` is outbound there and inbound at `large`.
-        let at_small = judge_duplicate(&small, &large, &existing(Direction::Inbound), Direction::Outbound, now);
-        let at_large = judge_duplicate(&large, &small, &existing(Direction::Outbound), Direction::Inbound, now);
+        let at_small =
+            judge_duplicate(&small, &large, &existing(Direction::Inbound), Direction::Outbound, now);
+        let at_large =
+            judge_duplicate(&large, &small, &existing(Direction::Outbound), Direction::Inbound, now);
         assert_eq!((at_small, at_large), (Duplicate::KeepNew, Duplicate::KeepNew));
-        let at_small = judge_duplicate(&small, &large, &existing(Direction::Outbound), Direction::Inbound, now);
-        let at_large = judge_duplicate(&large, &small, &existing(Direction::Inbound), Direction::Outbound, now);
+        let at_small =
+            judge_duplicate(&small, &large, &existing(Direction::Outbound), Direction::Inbound, now);
+        let at_large =
+            judge_duplicate(&large, &small, &existing(Direction::Inbound), Direction::Outbound, now);
         assert_eq!((at_small, at_large), (Duplicate::KeepExisting, Duplicate::KeepExisting));
     }
 

@@ -429,7 +429,8 @@ impl<W, R: Rules> SessionMachine<W, R> {
 
     fn on_announcement(&mut self, message: Payload) {
         let size = message.wire_bytes();
-        if self.inbox.len() >= self.limits.inbox_max || self.inbox_bytes + size > self.limits.inbox_bytes_max {
+        if self.inbox.len() >= self.limits.inbox_max || self.inbox_bytes + size > self.limits.inbox_bytes_max
+        {
             self.counters.inbox_dropped += 1;
             return;
         }

@@ -158,17 +158,10 @@ impl Identify {
     }
 }
 
-/// Serves identify to one peer: it knows that peer's address.
-#[derive(Debug)]
-pub(crate) struct IdentifyPeer {
-    pub(crate) identify: Arc<Identify>,
-    pub(crate) observed: Multiaddr,
-}
-
-impl SubstreamHandler for IdentifyPeer {
+impl SubstreamHandler for Identify {
     fn serve(self: Arc<Self>, mut substream: RawSubstream) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            let message = self.identify.encode(Some(&self.observed));
+            let message = self.encode(Some(substream.remote_addr()));
             if substream.write_all(&message).await.is_ok() {
                 let _ = substream.shutdown().await;
             }

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures::future::BoxFuture;
-use futures::io::{AsyncRead as _, AsyncWrite as _};
+use futures::io::{AsyncRead as FuturesRead, AsyncWrite as FuturesWrite};
+use multiaddr::Multiaddr;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::ids::{Direction, PeerId, ProtocolId};
 
 /// What a raw substream runs over.
-pub(crate) trait Io: futures::io::AsyncRead + futures::io::AsyncWrite + Unpin + Send {}
+pub(crate) trait Io: FuturesRead + FuturesWrite + Unpin + Send {}
 
-impl<T: futures::io::AsyncRead + futures::io::AsyncWrite + Unpin + Send> Io for T {}
+impl<T: FuturesRead + FuturesWrite + Unpin + Send> Io for T {}
 
 /// A substream with a known owner and an agreed protocol, as tokio's `AsyncRead + AsyncWrite`.
 ///
@@ -27,12 +28,19 @@ pub struct RawSubstream {
     io: Box<dyn Io>,
     protocol: ProtocolId,
     peer: PeerId,
+    remote_addr: Multiaddr,
     opened: Direction,
 }
 
 impl RawSubstream {
-    pub(crate) fn new(io: impl Io + 'static, protocol: ProtocolId, peer: PeerId, opened: Direction) -> Self {
-        Self { io: Box::new(io), protocol, peer, opened }
+    pub(crate) fn new(
+        io: impl Io + 'static,
+        protocol: ProtocolId,
+        peer: PeerId,
+        remote_addr: Multiaddr,
+        opened: Direction,
+    ) -> Self {
+        Self { io: Box::new(io), protocol, peer, remote_addr, opened }
     }
 
     /// The protocol that was agreed on.
@@ -43,6 +51,11 @@ impl RawSubstream {
     /// Who is at the other end.
     pub fn peer(&self) -> PeerId {
         self.peer
+    }
+
+    /// The address of the connection's other end.
+    pub fn remote_addr(&self) -> &Multiaddr {
+        &self.remote_addr
     }
 
     /// Who opened it.
@@ -72,7 +85,7 @@ impl AsyncRead for RawSubstream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = ready!(Pin::new(&mut self.io).poll_read(cx, buf.initialize_unfilled()))?;
+        let read = ready!(FuturesRead::poll_read(Pin::new(&mut self.io), cx, buf.initialize_unfilled()))?;
         buf.advance(read);
         Poll::Ready(Ok(()))
     }
@@ -80,15 +93,15 @@ impl AsyncRead for RawSubstream {
 
 impl AsyncWrite for RawSubstream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        FuturesWrite::poll_write(Pin::new(&mut self.io), cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        FuturesWrite::poll_flush(Pin::new(&mut self.io), cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_close(cx)
+        FuturesWrite::poll_close(Pin::new(&mut self.io), cx)
     }
 }
 

@@ -48,6 +48,11 @@ impl PeerHandle {
         self.shared.direction
     }
 
+    /// How long ago it was authenticated.
+    pub fn age(&self) -> Duration {
+        self.shared.since.elapsed()
+    }
+
     /// The peer's address.
     pub fn remote_addr(&self) -> &Multiaddr {
         &self.shared.remote_addr

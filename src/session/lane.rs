@@ -5,7 +5,6 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use actix::SpawnHandle;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
@@ -59,7 +58,6 @@ type Taking = BoxFuture<'static, Result<(), ServeError>>;
 /// An exchange with a substream.
 pub(super) struct Live {
     pub(super) token: u64,
-    pub(super) reader: SpawnHandle,
     pub(super) machine: SessionMachine<Waiter, ExchangeRules>,
     from: From,
     writer: Writer,
@@ -123,7 +121,6 @@ impl Live {
     pub(super) fn new(
         now: std::time::Instant,
         token: u64,
-        reader: SpawnHandle,
         version: u32,
         writer: Writer,
         lane: &LaneShared,
@@ -136,7 +133,6 @@ impl Live {
         let machine = SessionMachine::new(now, rules, hello, shared.config.session);
         Self {
             token,
-            reader,
             machine,
             from: From { peer: shared.peer, session: shared.session, version },
             writer,

@@ -52,18 +52,21 @@ pub(crate) struct OpenSubstream {
 #[derive(Debug)]
 pub(crate) enum Notice {
     /// Identify and the negotiation of every exchange are through, one way or another.
-    Settled(SessionId, PeerId),
+    Settled(SessionId),
     /// The session is over.
     Down(SessionId, PeerId, Disconnected),
+    /// The goodbyes are said (or given up) and the connection is closed.
+    Gone,
     /// The peer did something that is counted against it.
     Misdeed(PeerId, Misdeed),
 }
 
-/// Room for the two notices every session makes, reserved before it starts: they are never lost.
+/// Room for the three notices every session makes, reserved before it starts: they are never lost.
 #[derive(Debug)]
 pub(crate) struct Notices {
     pub(crate) settled: Option<mpsc::OwnedPermit<Notice>>,
     pub(crate) down: Option<mpsc::OwnedPermit<Notice>>,
+    pub(crate) gone: Option<mpsc::OwnedPermit<Notice>>,
     /// For everything that may be dropped when the manager is behind.
     pub(crate) other: mpsc::Sender<Notice>,
 }
@@ -72,6 +75,11 @@ impl Notices {
     /// `None`: the manager is so far behind that no session should start.
     pub(crate) fn reserve(sender: &mpsc::Sender<Notice>) -> Option<Self> {
         let permit = || sender.clone().try_reserve_owned().ok();
-        Some(Self { settled: Some(permit()?), down: Some(permit()?), other: sender.clone() })
+        Some(Self {
+            settled: Some(permit()?),
+            down: Some(permit()?),
+            gone: Some(permit()?),
+            other: sender.clone(),
+        })
     }
 }

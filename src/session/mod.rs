@@ -25,7 +25,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, AsyncContext, Handler, SpawnHandle, StreamHandler};
-use futures::stream::FuturesUnordered;
+use futures::stream::{BoxStream, FuturesUnordered};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 use tokio_util::task::AbortOnDropHandle;
@@ -35,7 +35,7 @@ use lane::{Lane, Live, State};
 use messages::{Ask, Cancel, Notice, Notices, OpenSubstream};
 use reader::{ReaderEvent, ReaderItem};
 use shared::Shared;
-use substreams::{Task, TaskEnd};
+use substreams::{Origin, Task, TaskEnd};
 use writer::Writer;
 
 use crate::actor::Ctx;
@@ -58,6 +58,21 @@ pub(crate) struct Start {
     pub(crate) seed: u64,
 }
 
+/// One attached stream.
+struct Reader {
+    handle: SpawnHandle,
+    opened: Opened,
+}
+
+/// Who opened a substream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Opened {
+    /// We did, for the exchange with this index.
+    ForLane(usize),
+    /// The peer did.
+    ByPeer,
+}
+
 /// How long after the end of an exchange its dialer opens it again, at the earliest.
 const REOPEN_AFTER: Duration = Duration::from_secs(1);
 const REOPEN_CAP: Duration = Duration::from_secs(30);
@@ -78,8 +93,9 @@ pub struct PeerSession {
     mux_end: Option<MuxEnd>,
     lanes: Vec<Lane>,
     tasks: FuturesUnordered<Task>,
-    /// The streams of substreams in negotiation or in use, by token.
-    readers: HashMap<u64, SpawnHandle>,
+    /// The streams of substreams in negotiation or in use, by token. Bounded by the substreams of
+    /// the connection.
+    readers: HashMap<u64, Reader>,
     next_token: u64,
     identified: bool,
     settle_by: Instant,
@@ -130,6 +146,10 @@ impl PeerSession {
         self.shared.config.transport
     }
 
+    fn origin(&self) -> Origin {
+        Origin { peer: self.shared.peer, remote_addr: self.shared.remote_addr.clone() }
+    }
+
     /// The pump runs again soon: something changed outside of it.
     fn wake(&self) {
         self.waker.wake_by_ref();
@@ -141,21 +161,24 @@ impl PeerSession {
         self.pump = ctx.spawn(pump::Pump);
     }
 
+    /// Attaches a substream as a stream whose first step is negotiation.
     fn attach(
         &mut self,
         ctx: &mut Ctx<Self>,
-        stream: impl FnOnce(u64) -> futures::stream::BoxStream<'static, ReaderItem>,
+        opened: Opened,
+        stream: impl FnOnce(u64) -> BoxStream<'static, ReaderItem>,
     ) {
         let token = self.next_token;
         self.next_token += 1;
         let handle = ctx.add_stream(stream(token));
-        self.readers.insert(token, handle);
+        self.readers.insert(token, Reader { handle, opened });
         self.respawn_pump(ctx);
     }
 
+    /// Drops a stream, and with it its half of the substream.
     fn detach(&mut self, ctx: &mut Ctx<Self>, token: u64) {
-        if let Some(handle) = self.readers.remove(&token) {
-            ctx.cancel_future(handle);
+        if let Some(reader) = self.readers.remove(&token) {
+            ctx.cancel_future(reader.handle);
         }
     }
 
@@ -164,7 +187,9 @@ impl PeerSession {
         let ids = self.lanes[index].shared.exchange.ids().to_vec();
         let (control, limits) = (self.control.clone(), self.limits());
         self.lanes[index].state = State::Waiting;
-        self.attach(ctx, |token| reader::outbound(token, index, control, ids, limits));
+        self.attach(ctx, Opened::ForLane(index), |token| {
+            reader::outbound(token, index, control, ids, limits)
+        });
     }
 
     fn on_exchange(
@@ -176,56 +201,36 @@ impl PeerSession {
         io: futures::io::WriteHalf<reader::LaneIo>,
     ) {
         let now = Instant::now().into_std();
-        let Some(reader) = self.readers.get(&token).copied() else { return };
-        let may_open = !matches!(self.lanes[index].state, State::Live(_) | State::Unsupported)
-            && self.ended.is_none();
-        let by_listener = self.shared.direction == Direction::Outbound && self.is_inbound(token);
+        let Some(reader) = self.readers.get(&token) else { return };
+        let may_open =
+            !matches!(self.lanes[index].state, State::Live(_) | State::Unsupported) && self.ended.is_none();
+        let by_listener = self.shared.direction == Direction::Outbound && reader.opened == Opened::ByPeer;
         if !may_open || by_listener {
             self.detach(ctx, token);
             if self.lanes[index].excess.exceeds(now, Duration::from_secs(60), EXCESS_MAX) {
-                self.end(ctx, Disconnected::local(DisconnectReason::Breach(Breach::SubstreamFlood)));
+                self.end(Disconnected::local(DisconnectReason::Breach(Breach::SubstreamFlood)));
             }
             return;
         }
         let lane = &mut self.lanes[index];
-        let live = Live::new(now, token, reader, version, Writer::new(io), &lane.shared, &self.shared);
+        let live = Live::new(now, token, version, Writer::new(io), &lane.shared, &self.shared);
         lane.state = State::Live(Box::new(live));
     }
 
-    /// Tokens of substreams that the peer opened are odd; see `attach_inbound`.
-    fn is_inbound(&self, token: u64) -> bool {
-        token & INBOUND != 0
-    }
-
     fn attach_inbound(&mut self, ctx: &mut Ctx<Self>, substream: Substream) {
-        let token = self.next_token | INBOUND;
-        self.next_token += 1;
-        let stream = reader::inbound(
-            token,
-            substream,
-            Arc::clone(&self.router),
-            Arc::clone(&self.ids),
-            self.limits(),
-        );
-        let handle = ctx.add_stream(stream);
-        self.readers.insert(token, handle);
-        self.respawn_pump(ctx);
+        let (router, ids, limits) = (Arc::clone(&self.router), Arc::clone(&self.ids), self.limits());
+        self.attach(ctx, Opened::ByPeer, |token| reader::inbound(token, substream, router, ids, limits));
     }
 
     /// Negotiation of a substream came to nothing.
     fn on_not_agreed(&mut self, token: u64, unsupported: bool) {
-        self.readers.remove(&token);
-        if self.is_inbound(token) {
-            return;
-        }
-        // Outbound negotiations are those of lanes that wait; the token tells which.
-        if let Some(lane) = self.lanes.iter_mut().find(|lane| matches!(lane.state, State::Waiting)) {
-            lane.state = if unsupported { State::Unsupported } else { lane.pause() };
-        }
+        let Some(Reader { opened: Opened::ForLane(index), .. }) = self.readers.remove(&token) else { return };
+        let lane = &mut self.lanes[index];
+        lane.state = if unsupported { State::Unsupported } else { lane.pause() };
     }
 
     /// Decides that the session ends, tells everybody, and starts saying goodbye.
-    fn end(&mut self, ctx: &mut Ctx<Self>, ended: Disconnected) {
+    fn end(&mut self, ended: Disconnected) {
         if self.ended.is_some() {
             return;
         }
@@ -246,23 +251,22 @@ impl PeerSession {
         if let Some(permit) = self.notices.down.take() {
             permit.send(Notice::Down(self.shared.session, self.shared.peer, ended));
         }
-        let _ = ctx;
         self.wake();
     }
 
     fn settle(&mut self) {
         if let Some(permit) = self.notices.settled.take() {
             self.shared.settled.store(true, Ordering::Release);
-            permit.send(Notice::Settled(self.shared.session, self.shared.peer));
+            permit.send(Notice::Settled(self.shared.session));
         }
     }
 
-    fn on_task_end(&mut self, ctx: &mut Ctx<Self>, end: TaskEnd) {
+    fn on_task_end(&mut self, end: TaskEnd) {
         match end {
             TaskEnd::Done => {}
             TaskEnd::Silent => {
                 let reason = DisconnectReason::TimedOut(Deadline::Ping);
-                self.end(ctx, Disconnected::local(reason));
+                self.end(Disconnected::local(reason));
             }
             TaskEnd::Identified(identity) => {
                 self.identified = true;
@@ -288,9 +292,6 @@ impl PeerSession {
     }
 }
 
-/// Marks the tokens of substreams that the peer opened.
-const INBOUND: u64 = 1 << 63;
-
 impl Lane {
     /// A pause before the substream is opened again, longer each time.
     fn pause(&mut self) -> State {
@@ -310,10 +311,10 @@ impl Actor for PeerSession {
                 self.open_lane(ctx, index);
             }
         }
-        let (control, limits, peer) = (self.control.clone(), self.limits(), self.shared.peer);
-        self.tasks.push(substreams::identify(control.clone(), limits, peer));
+        let (control, limits) = (self.control.clone(), self.limits());
+        self.tasks.push(substreams::identify(control.clone(), limits, self.origin()));
         let (interval, timeout) = (config.ping_interval, config.ping_timeout);
-        self.tasks.push(substreams::keepalive(control, limits, peer, interval, timeout, self.seed));
+        self.tasks.push(substreams::keepalive(control, limits, self.origin(), interval, timeout, self.seed));
         self.pump = ctx.spawn(pump::Pump);
     }
 }
@@ -321,8 +322,7 @@ impl Actor for PeerSession {
 impl Drop for PeerSession {
     /// Also reached by a panic in a handler: callers and the manager are told all the same.
     fn drop(&mut self) {
-        let ended =
-            *self.shared.ended.get_or_init(|| Disconnected::local(DisconnectReason::Panicked));
+        let ended = *self.shared.ended.get_or_init(|| Disconnected::local(DisconnectReason::Panicked));
         self.shared.orders.set_ended();
         for lane in &mut self.lanes {
             let shared = Arc::clone(&lane.shared);
@@ -332,6 +332,9 @@ impl Drop for PeerSession {
         }
         if let Some(permit) = self.notices.down.take() {
             permit.send(Notice::Down(self.shared.session, self.shared.peer, ended));
+        }
+        if let Some(permit) = self.notices.gone.take() {
+            permit.send(Notice::Gone);
         }
     }
 }
@@ -349,7 +352,7 @@ impl StreamHandler<ReaderItem> for PeerSession {
             ReaderEvent::Exchange { lane, version, io } => self.on_exchange(ctx, token, lane, version, io),
             ReaderEvent::Handler { protocol, handler, io } => {
                 self.readers.remove(&token);
-                self.tasks.push(substreams::serve(handler, protocol, self.shared.peer, *io));
+                self.tasks.push(substreams::serve(handler, protocol, self.origin(), *io));
             }
             ReaderEvent::BadFraming(breach) => {
                 if let Some(live) = self.live_by_token(token) {
@@ -363,7 +366,7 @@ impl StreamHandler<ReaderItem> for PeerSession {
                 }
             }
             ReaderEvent::Failed(error) => self.on_not_agreed(token, error.is_unsupported()),
-            ReaderEvent::NotOpened(_) => self.on_not_agreed(token, false),
+            ReaderEvent::NotOpened => self.on_not_agreed(token, false),
         }
         self.wake();
     }
@@ -402,7 +405,7 @@ impl Handler<OpenSubstream> for PeerSession {
     fn handle(&mut self, ask: OpenSubstream, _: &mut Self::Context) {
         if self.ended.is_none() {
             let (control, limits) = (self.control.clone(), self.limits());
-            self.tasks.push(substreams::open(control, limits, self.shared.peer, ask));
+            self.tasks.push(substreams::open(control, limits, self.origin(), ask));
         }
     }
 }
@@ -419,4 +422,3 @@ fn ended_by(end: &MuxEnd) -> Disconnected {
         MuxEnd::Closed | MuxEnd::RemoteClosed | MuxEnd::Io(_) => Disconnected::lost(),
     }
 }
-

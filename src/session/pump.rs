@@ -35,8 +35,8 @@ impl ActorFuture<PeerSession> for Pump {
         }
         session.shared.orders.register(cx.waker());
         session.poll_connection(ctx, cx);
-        session.take_orders(ctx);
-        session.poll_tasks(ctx, cx);
+        session.take_orders();
+        session.poll_tasks(cx);
         session.poll_lanes(ctx, cx);
         session.check_settled();
         session.keep_time(ctx, cx);
@@ -65,20 +65,21 @@ impl PeerSession {
             self.mux_end = Some(end.unwrap_or(crate::transport::mux::MuxEnd::RemoteClosed));
         }
         // What arrived before the end is read first: the readers end by themselves.
-        let readers_live = self.lanes.iter_mut().filter_map(|lane| lane.live()).any(|live| live.ended.is_none());
+        let readers_live =
+            self.lanes.iter_mut().filter_map(|lane| lane.live()).any(|live| live.ended.is_none());
         if let Some(end) = &self.mux_end
             && self.ended.is_none()
             && !readers_live
         {
             tracing::debug!(peer = %self.shared.peer, %end, "connection ended");
             let ended = ended_by(end);
-            self.end(ctx, ended);
+            self.end(ended);
         }
     }
 
-    fn take_orders(&mut self, ctx: &mut Ctx<Self>) {
+    fn take_orders(&mut self) {
         if let Some(reason) = self.shared.orders.take_disconnect() {
-            self.end(ctx, Disconnected::local(reason));
+            self.end(Disconnected::local(reason));
         }
         let now = Instant::now().into_std();
         for lane in &mut self.lanes {
@@ -95,9 +96,9 @@ impl PeerSession {
         }
     }
 
-    fn poll_tasks(&mut self, ctx: &mut Ctx<Self>, cx: &mut Context<'_>) {
+    fn poll_tasks(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(end)) = self.tasks.poll_next_unpin(cx) {
-            self.on_task_end(ctx, end);
+            self.on_task_end(end);
         }
     }
 
@@ -125,7 +126,7 @@ impl PeerSession {
                         // Counting is worth a place in the queue, not a wait.
                         drop(self.notices.other.try_send(Notice::Misdeed(self.shared.peer, misdeed)));
                     }
-                    LaneEvent::Down { ended, close_connection: true } => self.end(ctx, ended),
+                    LaneEvent::Down { ended, close_connection: true } => self.end(ended),
                     LaneEvent::Down { .. } => {}
                 }
             }
@@ -141,12 +142,11 @@ impl PeerSession {
             return;
         }
         let token = live.token;
-        ctx.cancel_future(live.reader);
         lane.state = match self.shared.direction {
             Direction::Outbound if self.ended.is_none() => lane.pause(),
             _ => State::Over { again_at: None },
         };
-        self.readers.remove(&token);
+        self.detach(ctx, token);
     }
 
     fn check_settled(&mut self) {

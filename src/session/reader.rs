@@ -50,7 +50,7 @@ pub(super) enum ReaderEvent {
     /// No protocol was agreed on; nothing follows.
     Failed(NegotiateError),
     /// The muxer gave no substream; nothing follows.
-    NotOpened(io::Error),
+    NotOpened,
     /// The end of an exchange's substream: clean, or with an error.
     Ended(Option<io::Error>),
 }
@@ -66,7 +66,7 @@ pub(super) fn outbound(
     let opening = async move {
         let substream = match control.open().await {
             Ok(substream) => substream,
-            Err(error) => return one(token, ReaderEvent::NotOpened(error)),
+            Err(_) => return one(token, ReaderEvent::NotOpened),
         };
         let names: Vec<ProtocolId> = ids.iter().map(|(id, _)| id.clone()).collect();
         match negotiate::dial(substream, &names, &limits).await {
@@ -99,7 +99,7 @@ pub(super) fn inbound(
                 one(token, ReaderEvent::Handler { protocol, handler, io: Box::new(io) })
             }
             // Only ids of the router were offered.
-            None => one(token, ReaderEvent::NotOpened(io::ErrorKind::Unsupported.into())),
+            None => one(token, ReaderEvent::NotOpened),
         }
     };
     stream::once(opening).flatten().boxed()
@@ -140,7 +140,13 @@ struct Segments {
 
 impl Segments {
     fn new(io: ReadHalf<LaneIo>) -> Self {
-        Self { io, buffer: BytesMut::new(), decoder: SegmentDecoder::default(), read_since_yield: 0, over: false }
+        Self {
+            io,
+            buffer: BytesMut::new(),
+            decoder: SegmentDecoder::default(),
+            read_since_yield: 0,
+            over: false,
+        }
     }
 
     fn decode(&mut self) -> Option<ReaderEvent> {

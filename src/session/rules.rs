@@ -53,9 +53,7 @@ impl Rules for ExchangeRules {
         let plain = match self.exchange.encoding() {
             Encoding::Plain => body.clone(),
             // Peers differ in whether this one message is compressed: accept both.
-            Encoding::Snappy { .. } => {
-                snappy::inflate(body, PREFIX).unwrap_or_else(|_| body.clone())
-            }
+            Encoding::Snappy { .. } => snappy::inflate(body, PREFIX).unwrap_or_else(|_| body.clone()),
         };
         DisconnectReason::from_code(reason_code(&plain))
     }

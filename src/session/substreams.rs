@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::future::{self, BoxFuture};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
+use multiaddr::Multiaddr;
 use tokio::sync::oneshot;
 
 use super::messages::OpenSubstream;
@@ -14,6 +15,7 @@ use super::reader::LaneIo;
 use crate::error::SubstreamError;
 use crate::ids::{Direction, PeerId, ProtocolId};
 use crate::protocols::identify::{self, Identity};
+use crate::protocols::substream::Io;
 use crate::protocols::{RawSubstream, SubstreamHandler, ping};
 use crate::transport::TransportLimits;
 use crate::transport::mux::Control;
@@ -37,18 +39,31 @@ pub(super) enum TaskEnd {
 /// A task of the session: bounded by the substreams of the connection, dropped with the session.
 pub(super) type Task = BoxFuture<'static, TaskEnd>;
 
+/// Whose substreams these are.
+#[derive(Clone)]
+pub(super) struct Origin {
+    pub(super) peer: PeerId,
+    pub(super) remote_addr: Multiaddr,
+}
+
+impl Origin {
+    fn substream(&self, io: impl Io + 'static, protocol: ProtocolId, opened: Direction) -> RawSubstream {
+        RawSubstream::new(io, protocol, self.peer, self.remote_addr.clone(), opened)
+    }
+}
+
 /// Opens a raw substream for somebody.
-pub(super) fn open(control: Control, limits: TransportLimits, peer: PeerId, ask: OpenSubstream) -> Task {
+pub(super) fn open(control: Control, limits: TransportLimits, origin: Origin, ask: OpenSubstream) -> Task {
     let OpenSubstream { protocol, read_ahead, reply } = ask;
     Box::pin(async move {
         match dial(&control, &limits, &protocol).await {
             Ok(io) if read_ahead => {
                 let (near, far) = pipe::pair(PIPE_BYTES, Duration::ZERO);
-                let substream = RawSubstream::new(far, protocol, peer, Direction::Outbound);
+                let substream = origin.substream(far, protocol, Direction::Outbound);
                 give(reply, Ok(substream));
                 splice(io, near).await;
             }
-            Ok(io) => give(reply, Ok(RawSubstream::new(io, protocol, peer, Direction::Outbound))),
+            Ok(io) => give(reply, Ok(origin.substream(io, protocol, Direction::Outbound))),
             Err(error) => give(reply, Err(error)),
         }
         TaskEnd::Done
@@ -84,16 +99,16 @@ async fn dial(
 pub(super) fn serve(
     handler: Arc<dyn SubstreamHandler>,
     protocol: ProtocolId,
-    peer: PeerId,
+    origin: Origin,
     io: LaneIo,
 ) -> Task {
     Box::pin(async move {
         if handler.wants_read_ahead() {
             let (near, far) = pipe::pair(PIPE_BYTES, Duration::ZERO);
-            let substream = RawSubstream::new(far, protocol, peer, Direction::Inbound);
+            let substream = origin.substream(far, protocol, Direction::Inbound);
             future::join(handler.serve(substream), splice(io, near)).await;
         } else {
-            handler.serve(RawSubstream::new(io, protocol, peer, Direction::Inbound)).await;
+            handler.serve(origin.substream(io, protocol, Direction::Inbound)).await;
         }
         TaskEnd::Done
     })
@@ -132,11 +147,11 @@ async fn splice(io: LaneIo, pipe: Pipe) {
 }
 
 /// Asks the peer who it is.
-pub(super) fn identify(control: Control, limits: TransportLimits, peer: PeerId) -> Task {
+pub(super) fn identify(control: Control, limits: TransportLimits, origin: Origin) -> Task {
     Box::pin(async move {
         let reading = async {
             let io = dial(&control, &limits, &identify::ID).await.ok()?;
-            let mut substream = RawSubstream::new(io, identify::ID, peer, Direction::Outbound);
+            let mut substream = origin.substream(io, identify::ID, Direction::Outbound);
             identify::read(&mut substream).await.ok()
         };
         let identity = tokio::time::timeout(limits.negotiation_timeout, reading).await;
@@ -149,7 +164,7 @@ pub(super) fn identify(control: Control, limits: TransportLimits, peer: PeerId) 
 pub(super) fn keepalive(
     control: Control,
     limits: TransportLimits,
-    peer: PeerId,
+    origin: Origin,
     interval: Duration,
     timeout: Duration,
     seed: u64,
@@ -172,7 +187,7 @@ pub(super) fn keepalive(
                     continue;
                 }
             };
-            let mut substream = RawSubstream::new(io, ping::ID, peer, Direction::Outbound);
+            let mut substream = origin.substream(io, ping::ID, Direction::Outbound);
             loop {
                 bytes[31] = bytes[31].wrapping_add(1);
                 match ping::ping(&mut substream, bytes, timeout).await {

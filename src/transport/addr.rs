@@ -65,17 +65,15 @@ impl TryFrom<Multiaddr> for PeerAddr {
     type Error = AddrError;
 
     fn try_from(addr: Multiaddr) -> Result<Self, AddrError> {
-        let mut parts = addr.iter();
-        let endpoint = match (parts.next(), parts.clone().next()) {
-            (Some(Protocol::Memory(port)), _) => Some(Endpoint::Memory(port)),
-            (Some(Protocol::Ip4(ip)), Some(Protocol::Tcp(port))) => {
-                parts.next();
-                Some(Endpoint::Tcp(SocketAddr::new(IpAddr::V4(ip), port)))
-            }
-            (Some(Protocol::Ip6(ip)), Some(Protocol::Tcp(port))) => {
-                parts.next();
-                Some(Endpoint::Tcp(SocketAddr::new(IpAddr::V6(ip), port)))
-            }
+        let mut parts = addr.iter().skip(1);
+        let mut tcp = |ip: IpAddr| match parts.next() {
+            Some(Protocol::Tcp(port)) => Some(Endpoint::Tcp(SocketAddr::new(ip, port))),
+            _ => None,
+        };
+        let endpoint = match addr.iter().next() {
+            Some(Protocol::Memory(port)) => Some(Endpoint::Memory(port)),
+            Some(Protocol::Ip4(ip)) => tcp(IpAddr::V4(ip)),
+            Some(Protocol::Ip6(ip)) => tcp(IpAddr::V6(ip)),
             _ => None,
         };
         let peer = match parts.next() {

@@ -268,9 +268,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 _ => MuxEnd::Io(error),
             },
             // What yamux cannot decode is the peer's doing.
-            Step::Ended(Some(yamux::ConnectionError::Decode(_))) => {
-                MuxEnd::Violation(Violation::Protocol(1))
-            }
+            Step::Ended(Some(yamux::ConnectionError::Decode(_))) => MuxEnd::Violation(Violation::Protocol(1)),
             Step::Ended(Some(other)) => MuxEnd::Io(io::Error::other(other)),
         }
     }

@@ -49,8 +49,7 @@ struct Shared {
 
 impl Shared {
     fn new(capacity: usize, latency: Duration) -> Arc<Self> {
-        let half =
-            Half { chunks: VecDeque::new(), bytes: 0, end: End::Open, reader: None, writer: None };
+        let half = Half { chunks: VecDeque::new(), bytes: 0, end: End::Open, reader: None, writer: None };
         Arc::new(Self { half: Mutex::new(half), capacity, latency })
     }
 

@@ -15,7 +15,8 @@ use super::{Connection, Traffic, TransportLimits, mux};
 use crate::error::UpgradeError;
 use crate::ids::{Direction, Keypair, PeerId, ProtocolId};
 
-const NOISE: ProtocolId = ProtocolId::new("/noise");
+const NOISE_NAME: &str = "/noise";
+const NOISE: ProtocolId = ProtocolId::new(NOISE_NAME);
 const YAMUX: ProtocolId = ProtocolId::new("/yamux/1.0.0");
 
 /// Authenticates and multiplexes a socket, within the upgrade deadline.
@@ -67,8 +68,8 @@ where
     let handshake_failed = |error| UpgradeError::Handshake(Box::new(error));
     let noise = libp2p_noise::Config::new(keypair).map_err(handshake_failed)?;
     let upgraded = match direction {
-        Direction::Inbound => noise.upgrade_inbound(socket, NOISE.as_str()).await,
-        Direction::Outbound => noise.upgrade_outbound(socket, NOISE.as_str()).await,
+        Direction::Inbound => noise.upgrade_inbound(socket, NOISE_NAME).await,
+        Direction::Outbound => noise.upgrade_outbound(socket, NOISE_NAME).await,
     };
     let (actual, socket) = upgraded.map_err(handshake_failed)?;
     if let Some(expected) = expected

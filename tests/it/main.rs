@@ -1,0 +1,4 @@
+//! Scenarios over whole nodes, one module each.
+
+mod request_response;
+mod support;
