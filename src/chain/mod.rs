@@ -5,7 +5,14 @@
 //! `sync/` fills it.
 
 pub mod block;
+pub mod dev_keys;
+mod genesis;
+pub mod header;
+mod rlp_slice;
 pub mod spec;
+#[cfg(test)]
+pub(crate) mod testdata;
 
 pub use block::{BlockRef, RawBlock};
-pub use spec::ChainSpec;
+pub use header::HeaderFacts;
+pub use spec::{ChainSpec, SpecError};
