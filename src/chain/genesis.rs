@@ -10,7 +10,7 @@ use alloy_trie::TrieAccount;
 use alloy_trie::root::state_root_unsorted;
 
 /// The base fee of a London genesis that names none (EIP-1559).
-pub const BASE_FEE_INITIAL: u64 = 1_000_000_000;
+pub(crate) const BASE_FEE_INITIAL: u64 = 1_000_000_000;
 
 /// The block access list hash of a block without state changes: keccak-256 of the empty list
 /// (EIP-7928).

@@ -12,7 +12,9 @@ mod rlp_slice;
 pub mod spec;
 #[cfg(test)]
 pub(crate) mod testdata;
+pub mod verify;
 
 pub use block::{BlockRef, RawBlock};
 pub use header::HeaderFacts;
 pub use spec::{ChainSpec, SpecError};
+pub use verify::VerifyError;
