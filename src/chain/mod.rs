@@ -5,8 +5,10 @@
 //! `sync/` fills it.
 
 pub mod block;
+pub mod dev;
 pub mod dev_keys;
 pub mod era1;
+pub mod export;
 mod genesis;
 pub mod header;
 pub mod import;
@@ -18,6 +20,8 @@ pub(crate) mod testdata;
 pub mod verify;
 
 pub use block::{BlockRef, RawBlock};
+pub use dev::DevChain;
 pub use header::HeaderFacts;
+pub use import::Imported;
 pub use spec::{ChainSpec, SpecError};
 pub use verify::VerifyError;

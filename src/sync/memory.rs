@@ -448,4 +448,34 @@ mod tests {
         assert!(!store.put_receipts(&B256::ZERO, &[]));
         assert_eq!(store.receipts(&first.hash), Some(Bytes::from_static(&[0xc1, 0x01])));
     }
+
+    /// `cargo test --release --lib sync::memory -- --ignored --nocapture` for the figures.
+    #[test]
+    #[ignore = "a measurement"]
+    fn what_the_long_chain_costs() {
+        use crate::chain::{import, testdata};
+
+        let resident = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+            let line = status.lines().find(|line| line.starts_with("VmRSS")).map(str::to_owned);
+            line.unwrap_or_default()
+        };
+        let Some(json) = testdata::read("long/genesis.json") else { return };
+        let Some(path) = testdata::path("long/chain.rlp.gz") else { return };
+        let spec = Arc::new(ChainSpec::from_genesis_json(&json).unwrap());
+        println!("before: {}", resident());
+        let imported = import::open(&path, &spec).unwrap();
+        let store = MemoryStore::new(spec.clone());
+        let start = std::time::Instant::now();
+        store.extend(imported.blocks, Vec::new()).unwrap();
+        println!("20,000 blocks held: {}; extend took {:?}", resident(), start.elapsed());
+        let blocks = store.blocks();
+        let copy = MemoryStore::new(spec);
+        let start = std::time::Instant::now();
+        for some in blocks.chunks(128) {
+            copy.append(some.to_vec()).unwrap();
+        }
+        println!("a second store: {}; appends took {:?}", resident(), start.elapsed());
+        assert_eq!(copy.status(), store.status());
+    }
 }
