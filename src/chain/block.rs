@@ -93,15 +93,17 @@ impl RawBlock {
 
     /// A block without transactions, ommers and withdrawals, as a genesis is.
     pub(crate) fn empty(header: &Header) -> Self {
-        let rlp = alloy_rlp::encode(header);
-        let body: &'static [u8] =
+        let body: &[u8] =
             if header.withdrawals_root.is_some() { &[0xc3, 0xc0, 0xc0, 0xc0] } else { &[0xc2, 0xc0, 0xc0] };
-        Self {
-            number: header.number,
-            hash: keccak256(&rlp),
-            header: Bytes::from(rlp),
-            body: Bytes::from_static(body),
-        }
+        Self::sealed(header, body)
+    }
+
+    /// A block made here: `body` is the list that `header` commits to.
+    pub(crate) fn sealed(header: &Header, body: &[u8]) -> Self {
+        let rlp = alloy_rlp::encode(header);
+        let mut bytes = Bytes::from([&rlp, body].concat());
+        let body = bytes.split_off(rlp.len());
+        Self { number: header.number, hash: keccak256(&rlp), header: bytes, body }
     }
 
     fn joined(facts: &HeaderFacts, bytes: Vec<u8>, header_bytes: usize) -> Self {
