@@ -12,7 +12,7 @@ use alloy_trie::EMPTY_ROOT_HASH;
 use bytes::Bytes;
 
 use super::store::{ChainStore, StoreError};
-use crate::chain::{BlockRef, ChainSpec, HeaderFacts, RawBlock};
+use crate::chain::{BlockRef, ChainSpec, HeaderFacts, Imported, RawBlock};
 use crate::protocols::eth::{Chain, ChainStatus};
 
 /// The receipts of a block without transactions.
@@ -51,6 +51,16 @@ impl MemoryStore {
             return Self::new(spec);
         }
         Self { spec, held: RwLock::new(Held { awaited: Some(anchor), ..Held::default() }) }
+    }
+
+    /// A chain that holds what was imported from a file, from its anchor on if it has one.
+    pub fn imported(spec: Arc<ChainSpec>, imported: Imported) -> Result<Self, StoreError> {
+        let store = match imported.anchor {
+            Some(anchor) => Self::anchored(spec, anchor.hash),
+            None => Self::new(spec),
+        };
+        store.extend(imported.blocks, imported.receipts.unwrap_or_default())?;
+        Ok(store)
     }
 
     /// Appends verified blocks as they are, without copying them, with their receipts if there are
@@ -447,6 +457,23 @@ mod tests {
         assert!(store.put_receipts(&first.hash, &[0xc1, 0x01]));
         assert!(!store.put_receipts(&B256::ZERO, &[]));
         assert_eq!(store.receipts(&first.hash), Some(Bytes::from_static(&[0xc1, 0x01])));
+    }
+
+    #[test]
+    fn an_imported_file_is_served_from_its_anchor_on() {
+        let spec = spec();
+        let blocks = chain(BlockRef { number: 99, hash: B256::ZERO }, 3, 1);
+        let anchor = Some(blocks[0].block_ref());
+        let receipts = Some(vec![Bytes::from_static(&[0xc1, 0x05]); 3]);
+        let file = Imported { blocks: blocks.clone(), receipts, anchor };
+        let store = MemoryStore::imported(spec.clone(), file).unwrap();
+        assert_eq!((store.anchor(), store.status().earliest), (anchor, 100));
+        assert_eq!(store.receipts(&blocks[2].hash), Some(Bytes::from_static(&[0xc1, 0x05])));
+
+        let blocks = chain(spec.genesis(), 3, 1);
+        let file = Imported { blocks: blocks.clone(), receipts: None, anchor: None };
+        let store = MemoryStore::imported(spec, file).unwrap();
+        assert_eq!((store.anchor(), store.head()), (None, Some(blocks[2].block_ref())));
     }
 
     /// `cargo test --release --lib sync::memory -- --ignored --nocapture` for the figures.
