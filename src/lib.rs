@@ -9,6 +9,7 @@ pub mod error;
 pub mod ids;
 pub mod machine;
 mod manager;
+mod metrics;
 mod network;
 pub mod offload;
 pub mod protocols;

@@ -44,6 +44,7 @@ use crate::disconnect::{Deadline, DisconnectReason, Disconnected};
 use crate::error::DialError;
 use crate::ids::{Direction, Keypair, PeerId, ProtocolId, SessionId};
 use crate::machine::admission::{Duplicate, Existing, Occupancy, judge_duplicate};
+use crate::metrics;
 use crate::router::Router;
 use crate::session::PeerHandle;
 use crate::session::messages::{Notice, Notices};
@@ -87,6 +88,7 @@ pub(crate) struct ConnectionManager {
     setup: Option<Setup>,
     config: Arc<Config>,
     table: PeerTable,
+    stats: Arc<RequestStats>,
     events: broadcast::Sender<NetworkEvent>,
     home: Home,
     counts: PendingCounts,
@@ -119,6 +121,7 @@ impl ConnectionManager {
             us: setup.keypair.public().to_peer_id(),
             kit: None,
             table: setup.table.clone(),
+            stats: Arc::clone(&setup.stats),
             events: setup.events.clone(),
             home: setup.home.clone(),
             counts: PendingCounts::default(),
@@ -333,6 +336,11 @@ impl Actor for ConnectionManager {
             self.listeners.push(AbortOnDropHandle::new(tokio::task::spawn_local(run)));
         }
         self.kit = Some(kit);
+        if cfg!(feature = "metrics") {
+            ctx.run_interval(metrics::PUBLISH_EVERY, |manager, _| {
+                metrics::publish(&manager.stats, &manager.table);
+            });
+        }
         for addr in self.config.static_peers.clone() {
             if let Some(index) = self.statics.add(addr) {
                 self.dial_static(ctx, index);
