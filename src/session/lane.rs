@@ -13,7 +13,7 @@ use super::messages::{Ask, Waiter};
 use super::rules::ExchangeRules;
 use super::shared::{LaneShared, Shared};
 use super::writer::Writer;
-use crate::disconnect::{DisconnectReason, Disconnected};
+use crate::disconnect::{Breach, DisconnectReason, Disconnected, Side};
 use crate::ids::RequestId;
 use crate::machine::message::Payload;
 use crate::machine::session::{Action, Failure, Misdeed, SessionMachine};
@@ -228,6 +228,12 @@ impl Live {
         if self.flushed {
             return;
         }
+        if self.down.is_some_and(|ended| ended.side != Side::Local) {
+            // The peer has left: nothing that waits is worth waiting for.
+            let _ = self.writer.poll_close(cx);
+            self.flushed = true;
+            return;
+        }
         let now = Instant::now().into_std();
         match self.writer.drain(cx, self.machine.outbox()) {
             Ok(drained) => {
@@ -274,7 +280,6 @@ fn reply(answer: Result<Payload, ServeError>) -> Result<Option<Payload>, Disconn
 }
 
 fn blame(error: ServeError) -> DisconnectReason {
-    use crate::disconnect::Breach;
     match error {
         ServeError::Malformed(_) => DisconnectReason::Breach(Breach::Malformed),
         ServeError::Breach(breach) => DisconnectReason::Breach(breach),

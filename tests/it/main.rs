@@ -2,3 +2,4 @@
 
 mod request_response;
 mod support;
+mod tidy;
