@@ -17,7 +17,7 @@ pub(crate) mod table;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, StreamHandler};
+use actix::{Actor, ActorContext, AsyncContext, StreamHandler};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::{broadcast, mpsc, oneshot};
