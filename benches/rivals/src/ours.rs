@@ -1,16 +1,16 @@
 //! Trunkline through its public API, an actor at both ends.
 
+use std::time::Instant;
+
 use bytes::{Bytes, BytesMut};
 use trunkline::protocols::ServeError;
 use trunkline::protocols::simple::Protocol;
 use trunkline::wire::{Decode, DecodeError, Encode};
 use trunkline::{Config, Keypair, Network, PeerAddr, PeerHandle, PeerId, ProtocolId};
 
-use crate::harness::{
-    Contender, Failure, Gate, Load, call_in_a_loop, on_this_thread, on_two_workers, serve_beside,
-};
+use crate::harness::{Contender, Failure, Gate, Load, on_this_thread, on_two_workers, serve_beside};
 use crate::message;
-use crate::tally::Tally;
+use crate::tally::{Tally, Window};
 
 /// The variant whose callers run on the session's own thread. Its figures count.
 pub const SESSION: &str = "session's thread";
@@ -27,12 +27,6 @@ struct Echo;
 
 /// Bytes as they are, each way.
 struct Blob(Bytes);
-
-impl AsRef<[u8]> for Blob {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
 
 impl Encode for Blob {
     fn encode(&self, out: &mut BytesMut) {
@@ -105,15 +99,21 @@ impl Contender for Ours {
     }
 }
 
-async fn caller(
-    peer: PeerHandle,
-    window: crate::tally::Window,
-    first_tag: u64,
-) -> Result<Tally, Failure> {
-    call_in_a_loop(window, first_tag, async |request| {
-        Ok(peer.ask::<Echo>(Blob(Bytes::copy_from_slice(&request))).await?)
-    })
-    .await
+/// What [`call_in_a_loop`](crate::harness::call_in_a_loop) does, as a future that may change threads
+/// (an async closure over a handle is not provably `Send`).
+async fn caller(peer: PeerHandle, window: Window, first_tag: u64) -> Result<Tally, Failure> {
+    let mut tally = Tally::new(window);
+    let mut tag = first_tag;
+    loop {
+        let asked = Instant::now();
+        let request = Bytes::copy_from_slice(&message::request(tag));
+        let answer = peer.ask::<Echo>(Blob(request)).await?;
+        message::check(&answer.0, tag)?;
+        if !tally.note(asked, Instant::now()) {
+            return Ok(tally);
+        }
+        tag += 1;
+    }
 }
 
 /// A node on this very thread, with as many request slots as the load has requests in flight.
