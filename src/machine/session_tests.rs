@@ -223,7 +223,8 @@ fn news_are_handled_one_at_a_time_and_dropped_when_they_are_too_many() {
     }
     let sizes: Vec<_> = pair.b.taken.iter().map(|message| message.body.len()).collect();
     assert_eq!(sizes, [10, 100, 150, 20]);
-    pair.inject(Payload { code: NEWS, body: Bytes::new() });
+    // What was handled no longer counts.
+    pair.inject(Payload { code: NEWS, body: vec![0; 290].into() });
     pair.run();
     pair.b.machine.on_taken(Err(DisconnectReason::BadData));
     pair.b.act(pair.now);
@@ -326,6 +327,10 @@ fn each_deadline_of_a_session_has_its_reason() {
         end.machine.on_written(now + millis(4000), false, true);
     });
     assert_eq!(unread, timed_out(Deadline::Write, 23_000));
+    let late = ends_after(false, |end, now| {
+        end.machine.announce(now + millis(15_000), Payload { code: NEWS, body: Bytes::new() });
+    });
+    assert_eq!(late, timed_out(Deadline::Write, 35_000));
     let blocked = ends_after(false, |end, now| {
         end.machine.announce(now, Payload { code: NEWS, body: Bytes::new() });
         end.next_segment();
