@@ -247,6 +247,9 @@ impl<W, R: Rules> SessionMachine<W, R> {
 
     /// A caller could not decode an answer it was given.
     pub fn on_malformed_answer(&mut self, excess: bool) {
+        if self.phase == Phase::Over {
+            return;
+        }
         if excess {
             self.actions.push_back(Action::Misdeed(Misdeed::Excess));
         } else {
