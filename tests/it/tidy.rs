@@ -21,9 +21,17 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
+/// Whether a file is only compiled for tests.
+fn is_for_tests(path: &Path) -> bool {
+    let name = path.to_string_lossy();
+    ["tests.rs", "/tests/", "fixtures.rs", "session_pair.rs", "/testing/"]
+        .iter()
+        .any(|part| name.contains(part))
+}
+
 /// The part of a file that is not tests, without comments.
 fn code(path: &Path, text: &str) -> String {
-    if path.to_string_lossy().contains("tests") {
+    if is_for_tests(path) {
         return String::new();
     }
     let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
@@ -95,6 +103,7 @@ fn no_channel_is_unbounded() {
 fn no_file_grows_past_five_hundred_lines() {
     for (path, text) in sources("") {
         let lines = text.lines().count();
-        assert!(lines <= 500, "{} has {lines} lines: split it by question", path.display());
+        let most = if is_for_tests(&path) { 700 } else { 500 };
+        assert!(lines <= most, "{} has {lines} lines: split it by question", path.display());
     }
 }
