@@ -6,8 +6,11 @@
 
 pub mod block;
 pub mod dev_keys;
+pub mod era1;
 mod genesis;
 pub mod header;
+pub mod import;
+mod import_error;
 mod rlp_slice;
 pub mod spec;
 #[cfg(test)]
