@@ -282,7 +282,8 @@ async fn a_refused_optimist_and_the_listener_both_fail() {
         let sent = [&proposing(&["/nope/1"])[..], payload].concat();
         let (agreed, answer) = listener_gets(&sent).await;
         assert!(agreed.is_err(), "{agreed:?}");
-        assert_eq!(answer, [HEADER, REFUSAL].concat());
+        // Nothing but the header and the refusal, or a reset that overtook them.
+        assert!([HEADER, REFUSAL].concat().starts_with(&answer), "{answer:?}");
     }
 }
 
