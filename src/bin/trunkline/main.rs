@@ -9,6 +9,7 @@ mod escape;
 mod failure;
 mod key;
 mod keyfile;
+mod node;
 mod ping;
 mod signals;
 mod status_probe;
@@ -41,6 +42,7 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Node(node::NodeArgs),
     Ping(ping::PingArgs),
     Key(key::KeyArgs),
 }
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
+        Command::Node(args) => on_runtime(node::run(args, cli.json)),
         Command::Ping(args) => on_runtime(ping::run(args, cli.json)),
         Command::Key(args) => key::run(&args, cli.json),
     }
