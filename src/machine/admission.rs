@@ -112,7 +112,7 @@ mod tests {
 
     fn two_ids() -> (PeerId, PeerId) {
         let mut ids = [0, 1].map(|_| Keypair::generate_ed25519().public().to_peer_id());
-        ids.sort_by_key(PeerId::to_bytes);
+        ids.sort_by_key(|id| id.to_bytes());
         (ids[0], ids[1])
     }
 

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::ids::RequestId;
 
-/// How many given-up ids are remembered, to excuse late answers.
-const ABANDONED_MAX: usize = 1024;
+/// How many given-up ids are remembered, to excuse late answers: as many as may be in flight at
+/// most, so that a peer that answers all of them too late is blamed for none.
+const ABANDONED_MAX: usize = 4096;
 
 /// The slots of one peer and protocol: how many requests may be in flight at once.
 #[derive(Debug)]

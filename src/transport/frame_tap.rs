@@ -247,7 +247,8 @@ impl FrameTap {
             PING | GO_AWAY => return Ok(()),
             _ => {}
         }
-        if head.flags & SYN != 0 {
+        // yamux makes no stream of a SYN that carries its own reset: nobody would forget it.
+        if head.flags & (SYN | RST) == SYN {
             self.streams.entry(head.stream).or_default();
         }
         if head.kind == DATA && head.length == 0 && head.flags == 0 {

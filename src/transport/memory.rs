@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
-use super::mux::{Control, LiveGuard, Mux, MuxEnd, OpenReply, Substream};
+use super::mux::{Command, Control, LiveGuard, Mux, MuxEnd, OpenReply, Substream};
 use super::pipe::{self, Breaker, Pipe};
 use super::{Connection, Traffic, TransportLimits};
 use crate::ids::{Direction, PeerId};
@@ -147,13 +147,11 @@ pub(crate) fn connect(
     limits: &TransportLimits,
 ) -> Connection {
     let traffic = Arc::new(Traffic::default());
-    let (open, open_requests) = mpsc::channel(limits.outbound_substreams_max.max(1));
-    let (close, close_requests) = mpsc::channel(1);
+    let (commands, asked) = mpsc::channel(limits.outbound_substreams_max.max(1) + 1);
     let (inbound_sender, inbound) = mpsc::channel(limits.inbound_substreams_max.max(1));
     let driver = Driver {
         link,
-        open_requests,
-        close_requests,
+        commands: asked,
         inbound: inbound_sender,
         live_in: Arc::default(),
         live_out: Arc::default(),
@@ -168,15 +166,14 @@ pub(crate) fn connect(
         remote_addr: remote.to_multiaddr(),
         security: "memory",
         muxer: "memory",
-        mux: Mux { control: Control { open, close }, inbound, driver: Box::pin(driver.run()) },
+        mux: Mux { control: Control { commands }, inbound, driver: Box::pin(driver.run()) },
         traffic,
     }
 }
 
 struct Driver {
     link: Link,
-    open_requests: mpsc::Receiver<OpenReply>,
-    close_requests: mpsc::Receiver<()>,
+    commands: mpsc::Receiver<Command>,
     inbound: mpsc::Sender<Substream>,
     live_in: Arc<AtomicUsize>,
     live_out: Arc<AtomicUsize>,
@@ -191,8 +188,10 @@ impl Driver {
         loop {
             tokio::select! {
                 biased;
-                _ = self.close_requests.recv() => return MuxEnd::Closed,
-                Some(reply) = self.open_requests.recv() => self.open(reply),
+                Some(command) = self.commands.recv() => match command {
+                    Command::Close => return MuxEnd::Closed,
+                    Command::Open(reply) => self.open(reply),
+                },
                 pipe = self.link.from_other.recv() => match pipe {
                     Some(pipe) => self.accept(pipe),
                     None => return MuxEnd::RemoteClosed,

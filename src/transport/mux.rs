@@ -49,11 +49,17 @@ impl fmt::Display for MuxEnd {
 
 pub(super) type OpenReply = oneshot::Sender<io::Result<Substream>>;
 
+/// What a driver is asked for.
+#[derive(Debug)]
+pub(super) enum Command {
+    Open(OpenReply),
+    Close,
+}
+
 /// Opens substreams and closes the connection. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Control {
-    pub(super) open: mpsc::Sender<OpenReply>,
-    pub(super) close: mpsc::Sender<()>,
+    pub(super) commands: mpsc::Sender<Command>,
 }
 
 impl Control {
@@ -62,14 +68,14 @@ impl Control {
     pub async fn open(&self) -> io::Result<Substream> {
         let (reply, opened) = oneshot::channel();
         let gone = || io::Error::from(io::ErrorKind::NotConnected);
-        self.open.send(reply).await.map_err(|_| gone())?;
+        self.commands.send(Command::Open(reply)).await.map_err(|_| gone())?;
         opened.await.map_err(|_| gone())?
     }
 
     /// Asks the driver to say goodbye and end. Does not wait; asking twice is the same as once.
-    pub fn close(&self) {
-        // Full means that somebody asked before.
-        let _ = self.close.try_send(());
+    /// `false`: more is being asked of the driver than it takes now; ask again.
+    pub fn close(&self) -> bool {
+        !matches!(self.commands.try_send(Command::Close), Err(mpsc::error::TrySendError::Full(_)))
     }
 }
 
@@ -212,28 +218,25 @@ where
     };
     let tap = SharedTap::new(TapLimits::default());
     let connection = yamux::Connection::new(Inspector::new(socket, tap.clone()), config, mode);
-    let (open, open_requests) = mpsc::channel(limits.outbound_substreams_max.max(1));
-    let (close, close_requests) = mpsc::channel(1);
+    let (commands, asked) = mpsc::channel(limits.outbound_substreams_max.max(1) + 1);
     let (inbound_sender, inbound) = mpsc::channel(limits.inbound_substreams_max.max(1));
     let driver = Driver {
         connection,
         tap,
-        open_requests,
-        close_requests,
+        commands: asked,
         inbound: inbound_sender,
         live_in: Arc::default(),
         live_out: Arc::default(),
         refused: Window::default(),
         limits: *limits,
     };
-    Mux { control: Control { open, close }, inbound, driver: Box::pin(driver.run()) }
+    Mux { control: Control { commands }, inbound, driver: Box::pin(driver.run()) }
 }
 
 struct Driver<T> {
     connection: yamux::Connection<Inspector<T>>,
     tap: SharedTap,
-    open_requests: mpsc::Receiver<OpenReply>,
-    close_requests: mpsc::Receiver<()>,
+    commands: mpsc::Receiver<Command>,
     inbound: mpsc::Sender<Substream>,
     live_in: Arc<AtomicUsize>,
     live_out: Arc<AtomicUsize>,
@@ -274,12 +277,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     }
 
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
-        if let Poll::Ready(Some(())) = self.close_requests.poll_recv(cx) {
-            return Poll::Ready(Step::CloseRequested);
-        }
-        while let Poll::Ready(Some(reply)) = self.open_requests.poll_recv(cx) {
-            if let Some(error) = self.open_one(reply, cx) {
-                return Poll::Ready(Step::Ended(Some(error)));
+        while let Poll::Ready(Some(command)) = self.commands.poll_recv(cx) {
+            match command {
+                Command::Close => return Poll::Ready(Step::CloseRequested),
+                Command::Open(reply) => {
+                    if let Some(error) = self.open_one(reply, cx) {
+                        return Poll::Ready(Step::Ended(Some(error)));
+                    }
+                }
             }
         }
         loop {
