@@ -226,6 +226,7 @@ fn news_are_handled_one_at_a_time_and_dropped_when_they_are_too_many() {
     // What was handled no longer counts.
     pair.inject(Payload { code: NEWS, body: vec![0; 290].into() });
     pair.run();
+    assert_eq!(pair.b.taken.len(), 5);
     pair.b.machine.on_taken(Err(DisconnectReason::BadData));
     pair.b.act(pair.now);
     assert_eq!(pair.b.ended(), Some(Disconnected::local(DisconnectReason::BadData)));

@@ -239,6 +239,11 @@ impl FrameTap {
         self.unread_frames
     }
 
+    /// Whether so much is unread that the readers should have a turn before more is received.
+    pub fn is_congested(&self) -> bool {
+        self.unread_frames > self.limits.unread_frames_max / 4
+    }
+
     fn on_inbound_frame(&mut self, now: Instant, head: Head) -> Result<(), Violation> {
         match head.kind {
             PING if head.flags & SYN != 0 && self.pings.exceeds(now, SPAN, self.limits.pings_max) => {

@@ -45,17 +45,27 @@ impl Tapped {
 pub(crate) struct Inspector<T> {
     io: T,
     tap: SharedTap,
+    /// The readers had a turn since the last read.
+    paused: bool,
 }
 
 impl<T> Inspector<T> {
     pub(crate) fn new(io: T, tap: SharedTap) -> Self {
-        Self { io, tap }
+        Self { io, tap, paused: false }
     }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Inspector<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        // One read of a socket can hold thousands of frames. Those who read the substreams may share
+        // this thread: they get a turn before what they have not read counts against the peer.
+        if !self.paused && self.tap.lock().tap.is_congested() {
+            self.paused = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let read = ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        self.paused = false;
         let mut tapped = self.tap.lock();
         let seen = tapped.tap.on_inbound(Instant::now().into_std(), &buf[..read]);
         tapped.judge(seen)?;

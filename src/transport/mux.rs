@@ -266,7 +266,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
             Step::Flooded => MuxEnd::Violation(Violation::SubstreamFlood),
             Step::Ended(None | Some(yamux::ConnectionError::Closed)) => MuxEnd::RemoteClosed,
-            Step::Ended(Some(yamux::ConnectionError::Io(error))) => match error.kind() {
+            // yamux calls a socket that breaks under its decoder a decoding error.
+            Step::Ended(Some(
+                yamux::ConnectionError::Io(error)
+                | yamux::ConnectionError::Decode(yamux::FrameDecodeError::Io(error)),
+            )) => match error.kind() {
                 io::ErrorKind::UnexpectedEof => MuxEnd::RemoteClosed,
                 _ => MuxEnd::Io(error),
             },

@@ -99,6 +99,8 @@ pub struct Budgeted<T> {
     io: T,
     bytes_left: usize,
     refusals_left: usize,
+    /// How much of a refusal the last bytes written were: it may leave in several writes.
+    refusal_begun: usize,
     released: Arc<AtomicBool>,
 }
 
@@ -106,13 +108,34 @@ impl<T> Budgeted<T> {
     /// A stream whose peer may send so many bytes, and be refused so often, until released.
     pub(super) fn new(io: T, bytes: usize, refusals: usize) -> (Self, Arc<AtomicBool>) {
         let released = Arc::new(AtomicBool::new(false));
-        let budgeted =
-            Self { io, bytes_left: bytes, refusals_left: refusals, released: Arc::clone(&released) };
+        let budgeted = Self {
+            io,
+            bytes_left: bytes,
+            refusals_left: refusals,
+            refusal_begun: 0,
+            released: Arc::clone(&released),
+        };
         (budgeted, released)
     }
 
     fn is_released(&self) -> bool {
         self.released.load(Ordering::Relaxed)
+    }
+
+    /// Refusals that end in these bytes. None begins within another: the first byte is unique.
+    fn count_refusals(&mut self, written: &[u8]) -> usize {
+        let mut count = 0;
+        for byte in written {
+            self.refusal_begun = match *byte {
+                byte if byte == REFUSAL[self.refusal_begun] => self.refusal_begun + 1,
+                byte => usize::from(byte == REFUSAL[0]),
+            };
+            if self.refusal_begun == REFUSAL.len() {
+                self.refusal_begun = 0;
+                count += 1;
+            }
+        }
+        count
     }
 }
 
@@ -137,7 +160,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Budgeted<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
         if !self.is_released() {
-            let refusals = buf[..written].windows(REFUSAL.len()).filter(|part| *part == REFUSAL).count();
+            let refusals = self.count_refusals(&buf[..written]);
             self.refusals_left = self
                 .refusals_left
                 .checked_sub(refusals)

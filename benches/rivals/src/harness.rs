@@ -1,6 +1,7 @@
 //! How one contender is measured once: two ends in this process, a warm-up, then a window whose
 //! answers and CPU time count.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -104,6 +105,15 @@ fn cpu_within(window: &Receiver<Window>) -> Option<Duration> {
     Some(before.elapsed())
 }
 
+/// Keeps this thread on the core with this index, counted round. Without it the system puts the two
+/// ends on one core in one run and on two in the next, and a wake-up costs three times as much.
+fn stay_on_core(index: usize) {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    if let Some(core) = index.checked_rem(cores.len()).map(|index| cores[index]) {
+        core_affinity::set_for_current(core);
+    }
+}
+
 /// A single-threaded runtime, as each end has one.
 pub fn one_thread() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
@@ -116,7 +126,12 @@ pub async fn on_two_workers<C>(window: Window, callers: impl IntoIterator<Item =
 where
     C: Future<Output = Result<Tally, Failure>> + Send + 'static,
 {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let next_core = AtomicUsize::new(0);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .on_thread_start(move || stay_on_core(next_core.fetch_add(1, Ordering::Relaxed)))
+        .enable_all()
+        .build()?;
     let calling: Vec<_> = callers.into_iter().map(|caller| runtime.spawn(caller)).collect();
     let total = total(window, calling).await;
     // Waiting for workers is not allowed here; they have nothing left to do.
@@ -157,7 +172,9 @@ pub fn serve_beside<A: Send + 'static, T>(
 ) -> Result<T, Failure> {
     let (announce, announced) = tokio::sync::oneshot::channel();
     let (stop, stopped) = tokio::sync::oneshot::channel();
+    stay_on_core(0);
     let serving = std::thread::Builder::new().name("answering".into()).spawn(move || {
+        stay_on_core(1);
         let runtime = one_thread()?;
         tokio::task::LocalSet::new().block_on(&runtime, serve(announce, stopped))
     })?;
