@@ -105,7 +105,8 @@ async fn run(options: &Options, origin: Origin, talk: Talk) -> Result<Report, St
     let dialled = Instant::now();
     let b = Node::start(node::empty(&a.store, anchor), None, Keypair::generate_secp256k1()).await?;
     let sync = b.follow(addr, anchor).await;
-    let made = tokio::spawn(make(a.clone(), maker, options.block_time));
+    let mut making = tokio::spawn(make(a.clone(), maker, options.block_time));
+    let mut all_made = false;
 
     let mut progress = sync.subscribe();
     let mut synced = None;
@@ -116,17 +117,22 @@ async fn run(options: &Options, origin: Origin, talk: Talk) -> Result<Report, St
             synced = Some(dialled.elapsed());
             talk.say(format_args!("node B has synced up to block {} and follows", theirs.number));
         }
-        if made.is_finished() && ours == theirs {
+        if all_made && ours == theirs {
             break;
         }
-        // Blocks that A makes wake B up, which tells so.
-        match tokio::time::timeout(STALLED, progress.changed()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Err("node B's sync has ended before its time".to_owned()),
-            Err(_) => return Err(format!("node B is stuck at block {}, A is at {}", theirs.number, ours.number)),
+        tokio::select! {
+            made = &mut making, if !all_made => {
+                made.map_err(|error| error.to_string())??;
+                all_made = true;
+            }
+            changed = progress.changed() => {
+                changed.map_err(|_| "node B's sync has ended before its time".to_owned())?;
+            }
+            () = tokio::time::sleep(STALLED) => {
+                return Err(format!("node B is stuck at block {}, A is at {}", theirs.number, ours.number));
+            }
         }
     }
-    made.await.map_err(|error| error.to_string())??;
     talk.done();
 
     let report = Report::new(options, &a, &b, synced.unwrap_or_default(), dialled.elapsed());

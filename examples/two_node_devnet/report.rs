@@ -139,7 +139,8 @@ impl fmt::Display for Report {
             let [a, b] = self.sides.each_ref().map(value);
             [name.to_owned(), a, b]
         };
-        let time = |time: Option<Duration>| time.map_or("-".to_owned(), |time| format!("{:.3} ms", millis(time)));
+        let time =
+            |time: Option<Duration>| time.map_or("-".to_owned(), |time| format!("{:.3} ms", millis(time)));
         let rows = [
             [format!("{} over {}", self.chain, self.wire_name()), "node A".to_owned(), "node B".to_owned()],
             row("blocks", &|side| side.blocks.to_string()),
@@ -176,9 +177,12 @@ impl fmt::Display for Report {
 impl Side {
     fn of(node: &Node) -> Self {
         let blocks = node.store.blocks();
-        let traffic = node.network.peers().iter().map(PeerHandle::traffic).fold((0, 0), |sum, more| {
-            (sum.0 + more.0, sum.1 + more.1)
-        });
+        let traffic = node
+            .network
+            .peers()
+            .iter()
+            .map(PeerHandle::traffic)
+            .fold((0, 0), |sum, more| (sum.0 + more.0, sum.1 + more.1));
         let (stats, head) = (node.network.stats(), node.store.status().latest);
         Self {
             blocks: blocks.len() as u64,

@@ -35,7 +35,8 @@ fn from_file(path: &Path) -> Result<ChainSpec, Failure> {
         File::open(path)?.take(GENESIS_BYTES_MAX).read_to_end(&mut json)?;
         Ok(json)
     };
-    let unreadable = |error: io::Error| unusable_file(path, format!("neither dev, sepolia nor a file: {error}"));
+    let unreadable =
+        |error: io::Error| unusable_file(path, format!("neither dev, sepolia nor a file: {error}"));
     let json: Vec<u8> = read().map_err(unreadable)?;
     ChainSpec::from_genesis_json(&json).map_err(|error| unusable_file(path, error))
 }
@@ -71,7 +72,9 @@ impl Chain {
     fn import(spec: Arc<ChainSpec>, file: &Path, anchor: Option<B256>) -> Result<Self, Failure> {
         let start = Instant::now();
         let imported = import::open(file, &spec).map_err(Failure::unusable)?;
-        if let Some(anchor) = anchor.filter(|anchor| imported.anchor.is_none_or(|first| first.hash != *anchor)) {
+        if let Some(anchor) =
+            anchor.filter(|anchor| imported.anchor.is_none_or(|first| first.hash != *anchor))
+        {
             return Err(unusable_file(file, format!("does not start at the anchor {anchor}")));
         }
         let blocks = imported.blocks.len();

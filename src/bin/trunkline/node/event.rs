@@ -76,7 +76,9 @@ impl Event {
             Self::Progress { headers, bodies, target } => {
                 json!({"event": "progress", "headers": headers, "bodies": bodies, "target": target})
             }
-            Self::Head(head) => json!({"event": "head", "number": head.number, "hash": head.hash.to_string()}),
+            Self::Head(head) => {
+                json!({"event": "head", "number": head.number, "hash": head.hash.to_string()})
+            }
             Self::Error(error) => json!({"event": "error", "error": error}),
             Self::End(end) => {
                 let requests = end.requests.iter().map(|(name, count)| ((*name).to_owned(), json!(count)));

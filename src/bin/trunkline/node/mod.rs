@@ -24,8 +24,8 @@ use crate::failure::Failure;
 use crate::signals::Stop;
 use chain::Chain;
 use ends::Ends;
-use identity::Identity;
 use event::Event;
+use identity::Identity;
 use output::Output;
 use run::Node;
 
