@@ -82,9 +82,12 @@ impl TestChain {
             BlockId::Number(number) => Some(number),
             BlockId::Hash(hash) => self.number(hash),
         };
-        let Some(start) = start.filter(|start| (earliest..=latest).contains(start)) else { return Vec::new() };
+        let Some(start) = start.filter(|start| (earliest..=latest).contains(start)) else {
+            return Vec::new();
+        };
         let offsets = 0..query.amount;
-        let numbers = offsets.map_while(|i| if query.reverse { start.checked_sub(i) } else { Some(start + i) });
+        let numbers =
+            offsets.map_while(|i| if query.reverse { start.checked_sub(i) } else { Some(start + i) });
         let served = numbers.take_while(|number| (earliest..=latest).contains(number));
         served.map(|number| self.at(number).header.clone()).collect()
     }
@@ -190,11 +193,25 @@ impl Manner {
         use Manner::*;
         matches!(
             self,
-            Unlinked | Reversed | WrongStart | Gap | Twice | Junk | TooMany | WrongBody | Swapped | OtherBodies
+            Unlinked
+                | Reversed
+                | WrongStart
+                | Gap
+                | Twice
+                | Junk
+                | TooMany
+                | WrongBody
+                | Swapped
+                | OtherBodies
         )
     }
 
-    pub(super) fn headers(self, chain: &Arc<TestChain>, query: HeadersQuery, range: (u64, u64)) -> Vec<Bytes> {
+    pub(super) fn headers(
+        self,
+        chain: &Arc<TestChain>,
+        query: HeadersQuery,
+        range: (u64, u64),
+    ) -> Vec<Bytes> {
         let mut list = chain.headers(query, range.0, range.1);
         let middle = list.len() / 2;
         match self {
