@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::world::{Manner, TestChain};
-use crate::chain::{BlockRef, ChainSpec, RawBlock};
+use crate::chain::{BlockRef, ChainSpec, RawBlock, testdata};
 use crate::disconnect::{DisconnectReason, Disconnected};
 use crate::error::RequestError;
 use crate::ids::{Keypair, PeerId, SessionId};
@@ -200,17 +200,13 @@ async fn stored(handle: &SyncHandle, head: BlockRef) {
     waited.unwrap_or_else(|_| panic!("not stored: {:?}", handle.progress())).unwrap();
 }
 
-fn blocks(store: &MemoryStore) -> Vec<RawBlock> {
-    store.blocks()
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_chain_arrives_complete_and_in_order() {
     let (source, store, chain) = (Arc::new(FakeSource::default()), store(), chain(1_500));
     source.up(1, &chain, Manner::Honest, 20 * MS);
     let (handle, _run) = spawn(&source, store.clone(), SyncConfig::default());
     stored(&handle, chain.head()).await;
-    assert_eq!(blocks(&store), chain.blocks[1..]);
+    assert_eq!(store.blocks(), chain.blocks[1..]);
     sleep(100 * MS).await;
     let progress = handle.progress();
     assert_eq!((progress.headers, progress.bodies, progress.target), (1_500, 1_500, 1_500));
@@ -230,7 +226,7 @@ async fn bad_data_never_reaches_the_store() {
         source.up(2, &chain, Manner::Honest, 40 * MS);
         let (handle, _run) = spawn(&source, store.clone(), SyncConfig::default());
         stored(&handle, chain.head()).await;
-        assert_eq!(blocks(&store), chain.blocks[1..]);
+        assert_eq!(store.blocks(), chain.blocks[1..]);
         assert_eq!(source.0.lock().unwrap().blamed, [(bad, DisconnectReason::BadData)], "{manner:?}");
     }
 }
@@ -246,7 +242,7 @@ async fn a_source_killed_half_way_is_replaced_by_the_other() {
     progress.wait_for(|progress| progress.bodies > 500).await.unwrap();
     source.down(killed);
     stored(&handle, chain.head()).await;
-    assert_eq!(blocks(&store), chain.blocks[1..]);
+    assert_eq!(store.blocks(), chain.blocks[1..]);
     assert!(source.blamed().is_empty());
 }
 
@@ -264,7 +260,7 @@ async fn the_only_source_goes_and_comes_back() {
     assert_eq!(progress.target, 2_000, "what is known to be missing stays the target");
     source.up(2, &chain, Manner::Honest, 20 * MS);
     stored(&handle, chain.head()).await;
-    assert_eq!(blocks(&store), chain.blocks[1..]);
+    assert_eq!(store.blocks(), chain.blocks[1..]);
     assert!(!run.is_finished(), "it goes on following");
 }
 
@@ -277,7 +273,7 @@ async fn a_partly_filled_store_is_continued() {
     let (handle, _run) = spawn(&source, store.clone(), SyncConfig::default());
     assert_eq!(handle.progress().start, 600);
     stored(&handle, chain.head()).await;
-    assert_eq!(blocks(&store), chain.blocks[1..]);
+    assert_eq!(store.blocks(), chain.blocks[1..]);
     let bodies = source.0.lock().unwrap().log.iter().filter(|line| line.contains("bodies")).count();
     assert!(bodies < 12, "only what was missing is asked for");
 }
@@ -291,7 +287,7 @@ async fn an_anchored_store_is_filled_from_the_anchor_on() {
     let config = SyncConfig { anchor: Some(anchor), ..SyncConfig::default() };
     let (handle, _run) = spawn(&source, store.clone(), config);
     stored(&handle, chain.head()).await;
-    assert_eq!(blocks(&store), chain.blocks[400..]);
+    assert_eq!(store.blocks(), chain.blocks[400..]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -363,6 +359,19 @@ async fn lost_events_are_made_up_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_too_many_takes_the_place_of_one_that_leaves() {
+    let (source, store, chain) = (Arc::new(FakeSource::default()), store(), chain(300));
+    let first = source.up(1, &chain, Manner::Silent, S);
+    source.up(2, &chain, Manner::Honest, 10 * MS);
+    let config = SyncConfig { peers_max: 1, ..SyncConfig::default() };
+    let (handle, _run) = spawn(&source, store, config);
+    sleep(5 * S).await;
+    assert_eq!((handle.progress().peers, handle.progress().bodies), (1, 0));
+    source.down(first);
+    stored(&handle, chain.head()).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn announced_blocks_are_followed_on_the_development_chain() {
     let (source, store, base) = (Arc::new(FakeSource::default()), store(), chain(30));
     let session = source.up(1, &base, Manner::Honest, 5 * MS);
@@ -374,7 +383,7 @@ async fn announced_blocks_are_followed_on_the_development_chain() {
     let newest = branch.blocks.last().unwrap();
     source.tell(SourceEvent::NewBlock { session, header: newest.header.clone(), body: newest.body.clone() });
     stored(&handle, branch.head()).await;
-    assert_eq!(blocks(&store), branch.blocks[1..]);
+    assert_eq!(store.blocks(), branch.blocks[1..]);
 }
 
 /// A host that makes blocks itself moves the head under the sync.
@@ -386,7 +395,7 @@ async fn a_head_moved_by_the_host_is_taken_up() {
     store.append(chain.blocks[1..=150].to_vec()).unwrap();
     source.up(1, &chain, Manner::Honest, 10 * MS);
     stored(&handle, chain.head()).await;
-    assert_eq!(blocks(&store), chain.blocks[1..]);
+    assert_eq!(store.blocks(), chain.blocks[1..]);
     assert!(!run.is_finished());
 }
 
@@ -454,6 +463,31 @@ async fn the_same_run_asks_the_same_questions() {
     assert_eq!(logs[0], logs[1]);
 }
 
+/// geth's own test chain: every type of transaction, every fork.
+#[tokio::test(start_paused = true)]
+async fn a_real_chain_arrives_byte_for_byte() {
+    let Some(rlp) = testdata::read("geth-ethtest/chain.rlp") else { return };
+    let Some(genesis) = testdata::read("geth-ethtest/genesis.json") else { return };
+    let spec = Arc::new(ChainSpec::from_genesis_json(&genesis).unwrap());
+    let mut blocks = vec![spec.genesis_block()];
+    let mut rest = &rlp[..];
+    while !rest.is_empty() {
+        let whole = rest;
+        let header = alloy_rlp::Header::decode(&mut rest).unwrap();
+        rest = &rest[header.payload_length..];
+        blocks.push(RawBlock::from_rlp(&whole[..whole.len() - rest.len()]).unwrap().0);
+    }
+    let (source, chain) = (Arc::new(FakeSource::default()), Arc::new(TestChain { blocks }));
+    source.up(1, &chain, Manner::Honest, 20 * MS);
+    source.up(2, &chain, Manner::Short(11), 30 * MS);
+    let store = Arc::new(MemoryStore::new(spec));
+    let (handle, _run) = spawn(&source, store.clone(), SyncConfig::default());
+    stored(&handle, chain.head()).await;
+    let mut exported = Vec::new();
+    store.blocks().iter().for_each(|block| block.write_rlp(&mut exported).unwrap());
+    assert!(exported == rlp);
+}
+
 /// 20,000 blocks through the driver with real threads for hashing: the figure is printed.
 #[tokio::test]
 async fn twenty_thousand_blocks_through_the_driver() {
@@ -465,7 +499,7 @@ async fn twenty_thousand_blocks_through_the_driver() {
     let run = tokio::spawn(syncer.run());
     stored(&handle, chain.head()).await;
     println!("20,000 blocks: {:?}, {:?}", began.elapsed(), handle.progress());
-    assert_eq!(blocks(&store), chain.blocks[1..]);
+    assert_eq!(store.blocks(), chain.blocks[1..]);
     handle.stop();
     run.await.unwrap().unwrap();
 }

@@ -246,6 +246,29 @@ fn the_windows_are_never_exceeded() {
     assert!(sim.headers_most <= 1 << 20 && sim.bodies_most <= 4 << 20);
 }
 
+/// However large the chain's blocks are, what is held stays within its bounds and one answer.
+#[test]
+fn large_headers_and_bodies_stay_within_their_bounds() {
+    let mut large = TestChain::new(1, 3);
+    large.grow_large(5, 120, 300, 300_000);
+    large.grow_large(6, 120, 60_000, 100);
+    let large = Arc::new(large);
+    let config = SyncConfig { header_bytes_max: 1 << 20, body_bytes_max: 4 << 20, ..SyncConfig::default() };
+    for seed in 0..4 {
+        let mut sim = Sim::new(seed, config.clone(), &large.blocks[..1]);
+        for id in 1..=4 {
+            let session = sim.peer(id, &large, Manner::Honest);
+            sim.peers.get_mut(&session).unwrap().bandwidth = 64 << 20;
+        }
+        sim.run_until(120 * S, complete(&large));
+        assert_eq!(sim.store, large.blocks);
+        let answer = (2 << 20) + 300_000;
+        assert!(sim.bodies_most <= (4 << 20) + answer, "{} bytes of bodies", sim.bodies_most);
+        let answer = (2 << 20) + 60_600;
+        assert!(sim.headers_most <= (2 << 20) + answer, "{} bytes of headers", sim.headers_most);
+    }
+}
+
 #[test]
 fn nothing_is_asked_of_nobody_and_no_timer_runs_without_peers() {
     let chain = chain(10);
