@@ -5,7 +5,7 @@
 //! answer and hashed or stored as they are. Nothing here recurses: a list is opened by asking for
 //! its [`List`], and [`check`] walks nested ones with a fixed stack.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 
 use super::DecodeError;
 
@@ -97,22 +97,22 @@ impl<'a> Item<'a> {
     }
 
     /// The items of a list.
-    pub fn list(&self) -> Result<List<'a>, DecodeError> {
+    pub fn list(self) -> Result<List<'a>, DecodeError> {
         if self.is_list() { Ok(List(self.payload())) } else { Err(DecodeError::Invalid("string for a list")) }
     }
 
     /// The bytes of a string.
-    pub fn string(&self) -> Result<&'a [u8], DecodeError> {
+    pub fn string(self) -> Result<&'a [u8], DecodeError> {
         if self.is_list() { Err(DecodeError::Invalid("list for a string")) } else { Ok(self.payload()) }
     }
 
     /// A string of exactly `N` bytes.
-    pub fn fixed<const N: usize>(&self) -> Result<[u8; N], DecodeError> {
+    pub fn fixed<const N: usize>(self) -> Result<[u8; N], DecodeError> {
         self.string()?.try_into().map_err(|_| DecodeError::Invalid("string length"))
     }
 
     /// The big-endian bytes of an integer of at most `max` bytes; none for zero.
-    pub fn uint(&self, max: usize) -> Result<&'a [u8], DecodeError> {
+    pub fn uint(self, max: usize) -> Result<&'a [u8], DecodeError> {
         match self.string()? {
             [0, ..] => Err(DecodeError::NonCanonical),
             bytes if bytes.len() > max => Err(DecodeError::Invalid("integer size")),
@@ -121,7 +121,7 @@ impl<'a> Item<'a> {
     }
 
     /// An integer of at most 64 bits.
-    pub fn u64(&self) -> Result<u64, DecodeError> {
+    pub fn u64(self) -> Result<u64, DecodeError> {
         be_u64(self.uint(8)?)
     }
 }
@@ -143,12 +143,29 @@ impl<'a> List<'a> {
 
     /// Takes the next item, if there is one.
     pub fn next_item(&mut self) -> Result<Option<Item<'a>>, DecodeError> {
-        if self.0.is_empty() { Ok(None) } else { self.item().map(Some) }
+        if self.is_empty() { Ok(None) } else { self.item().map(Some) }
+    }
+
+    /// Takes the next item and reads it; a value that is not what it should be is called `what`.
+    pub fn field<T>(
+        &mut self,
+        what: &'static str,
+        read: impl FnOnce(Item<'a>) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
+        read(self.item()?).map_err(|error| match error {
+            DecodeError::Invalid(_) => DecodeError::Invalid(what),
+            other => other,
+        })
+    }
+
+    /// Whether no item is left.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Fails if anything is left: extra elements are malformed.
     pub fn end(self) -> Result<(), DecodeError> {
-        if self.0.is_empty() { Ok(()) } else { Err(DecodeError::Trailing) }
+        if self.is_empty() { Ok(()) } else { Err(DecodeError::Trailing) }
     }
 
     /// The encoding of the items that were not taken yet, one after the other.
@@ -217,12 +234,12 @@ pub fn u64_len(value: u64) -> usize {
 }
 
 /// Appends the head of a list whose items take `payload_len` bytes.
-pub fn put_list_head(payload_len: usize, out: &mut BytesMut) {
+pub fn put_list_head(payload_len: usize, out: &mut impl BufMut) {
     put_head(EMPTY_LIST, payload_len, out);
 }
 
 /// Appends a string.
-pub fn put_bytes(bytes: &[u8], out: &mut BytesMut) {
+pub fn put_bytes(bytes: &[u8], out: &mut impl BufMut) {
     if !is_own_encoding(bytes) {
         put_head(EMPTY_STRING, bytes.len(), out);
     }
@@ -230,12 +247,12 @@ pub fn put_bytes(bytes: &[u8], out: &mut BytesMut) {
 }
 
 /// Appends an integer.
-pub fn put_u64(value: u64, out: &mut BytesMut) {
+pub fn put_u64(value: u64, out: &mut impl BufMut) {
     put_uint(&value.to_be_bytes(), out);
 }
 
 /// Appends an integer given as big-endian bytes of any width.
-pub fn put_uint(be_bytes: &[u8], out: &mut BytesMut) {
+pub fn put_uint(be_bytes: &[u8], out: &mut impl BufMut) {
     put_bytes(trimmed(be_bytes), out);
 }
 
@@ -245,7 +262,7 @@ pub fn trimmed(be_bytes: &[u8]) -> &[u8] {
     &be_bytes[zeros..]
 }
 
-fn put_head(base: u8, payload_len: usize, out: &mut BytesMut) {
+fn put_head(base: u8, payload_len: usize, out: &mut impl BufMut) {
     if payload_len <= 55 {
         out.put_u8(base + payload_len as u8);
     } else {

@@ -1,5 +1,7 @@
 //! RLP: what is written, what is refused, how deep and how much.
 
+use bytes::BytesMut;
+
 use super::*;
 use crate::wire::fixtures::{Junk, unhex};
 
@@ -142,6 +144,19 @@ fn items_stay_within_their_list() {
     list.item().unwrap();
     assert_eq!(list.rest(), [2]);
     assert_eq!(list.end(), Err(DecodeError::Trailing));
+}
+
+#[test]
+fn a_field_that_is_not_what_it_should_be_is_called_by_its_name() {
+    let bytes = unhex("c8 05 820005 82abcd c0");
+    let mut list = List::whole(&bytes).unwrap();
+    assert_eq!(list.field("number", Item::u64), Ok(5));
+    assert_eq!(list.field("number", Item::u64), Err(DecodeError::NonCanonical));
+    assert_eq!(list.field("word", Item::fixed::<3>), Err(DecodeError::Invalid("word")));
+    assert!(!list.is_empty());
+    assert_eq!(list.field("data", Item::string), Err(DecodeError::Invalid("data")));
+    assert!(list.is_empty());
+    assert_eq!(list.field("data", Item::string), Err(DecodeError::Truncated));
 }
 
 /// E5: many empty items are counted against their least size, not collected.
