@@ -37,6 +37,9 @@ pub struct Head {
 }
 
 impl Head {
+    /// The most bytes a head takes: one, and eight of a length.
+    pub const LEN_MAX: usize = 9;
+
     /// Reads the head at the front of `bytes`. The payload need not be there.
     pub fn read(bytes: &[u8]) -> Result<Self, DecodeError> {
         let &first = bytes.first().ok_or(DecodeError::Truncated)?;

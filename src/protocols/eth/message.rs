@@ -5,13 +5,15 @@
 
 use alloy_consensus::{EthereumTxEnvelope, TxEip4844};
 use alloy_primitives::B256;
-use alloy_rlp::Decodable;
 use bytes::{Bytes, BytesMut};
 
 use crate::disconnect::Breach;
 use crate::protocols::{Class, Payload};
 use crate::wire::rlp::{Head, Item, List};
 use crate::wire::{DecodeError, Encode, rlp, snappy};
+
+pub(super) use crate::chain::values::{hash, typed, u256};
+pub use crate::chain::verify::{HEADER_BYTES_MIN, TRANSACTION_BYTES_MIN, WITHDRAWAL_BYTES_MIN};
 
 /// The codes of eth/68 and eth/69.
 pub mod code {
@@ -57,14 +59,8 @@ pub const MESSAGE_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// The most items we ask for or answer with (caps/eth.md).
 pub const ITEMS_MAX: usize = 1_024;
 
-/// The least a header takes in RLP, in bytes: 15 fields, four of them wide.
-pub const HEADER_BYTES_MIN: usize = 450;
-/// The least a signed transaction takes in RLP, in bytes.
-pub const TRANSACTION_BYTES_MIN: usize = 80;
 /// The least a log takes in RLP, in bytes: an address and two empty fields.
 pub const LOG_BYTES_MIN: usize = 24;
-/// The least a withdrawal takes in RLP, in bytes.
-pub const WITHDRAWAL_BYTES_MIN: usize = 24;
 /// What a hash takes in RLP, in bytes.
 pub(super) const HASH_BYTES: usize = 33;
 
@@ -122,25 +118,6 @@ pub(super) fn take_item(bytes: &mut Bytes) -> Result<Bytes, DecodeError> {
     let mut rest = &bytes[..];
     let len = Item::read(&mut rest)?.encoded().len();
     Ok(bytes.split_to(len))
-}
-
-/// A hash.
-pub(super) fn hash(item: Item<'_>) -> Result<B256, DecodeError> {
-    item.fixed().map(B256::new)
-}
-
-/// A value of one of alloy's types, which must fill `encoded`.
-pub(super) fn typed<T: Decodable>(mut encoded: &[u8], what: &'static str) -> Result<T, DecodeError> {
-    use alloy_rlp::Error;
-    let value = T::decode(&mut encoded).map_err(|error| match error {
-        Error::InputTooShort => DecodeError::Truncated,
-        Error::LeadingZero | Error::NonCanonicalSingleByte | Error::NonCanonicalSize => {
-            DecodeError::NonCanonical
-        }
-        Error::ListLengthMismatch { .. } => DecodeError::Trailing,
-        _ => DecodeError::Invalid(what),
-    })?;
-    if encoded.is_empty() { Ok(value) } else { Err(DecodeError::Trailing) }
 }
 
 /// Decodes each item of a list, after all of them were counted against their least size.

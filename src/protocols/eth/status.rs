@@ -5,7 +5,7 @@ use alloy_primitives::{B256, U256};
 use bytes::{Bytes, BytesMut};
 
 use super::chain::{Chain, ChainStatus};
-use super::message::{ETH_69, hash, inflate_breach, take_item};
+use super::message::{ETH_69, hash, inflate_breach, take_item, u256};
 use crate::chain::ChainSpec;
 use crate::disconnect::{Breach, DisconnectReason};
 use crate::wire::rlp::{Item, List};
@@ -130,7 +130,7 @@ impl Decode for Status {
         let version = u32::try_from(fields.item()?.u64()?).map_err(|_| DecodeError::Invalid("version"))?;
         let network_id = fields.item()?.u64()?;
         let status = if version < ETH_69 {
-            let total = U256::from_be_slice(fields.item()?.uint(32)?);
+            let total = u256(fields.item()?)?;
             let head = hash(fields.item()?)?;
             let genesis = hash(fields.item()?)?;
             let fork_id = fork_id(fields.item()?)?;
