@@ -1,19 +1,16 @@
 //! The announcements of eth: what peers tell each other unasked.
 
-use alloy_primitives::{B256, U256, keccak256};
+use alloy_primitives::{B256, U256};
 use alloy_rlp::Encodable;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::message::{
-    HASH_BYTES, HEADER_BYTES_MIN, TRANSACTION_BYTES_MIN, Transaction, check_body, each, hash, put_hashes,
-    take_item, typed,
+    HASH_BYTES, TRANSACTION_BYTES_MIN, Transaction, check_body, each, hash, put_hashes, take_item, typed,
+    u256,
 };
 use crate::chain::{BlockRef, RawBlock};
-use crate::wire::rlp::{Item, List};
+use crate::wire::rlp::List;
 use crate::wire::{Decode, DecodeError, Encode, rlp};
-
-/// Where a header keeps its number: the ninth field.
-const NUMBER_FIELD: usize = 8;
 
 /// `[[header, transactions, ommers, withdrawals?], total difficulty]`. Before the merge only.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,34 +44,17 @@ impl Decode for NewBlock {
         let encoded = take_item(bytes)?;
         rlp::check(&encoded)?;
         let mut fields = List::whole(&encoded)?;
-        let mut block = fields.item()?.list()?;
-        let total_difficulty = U256::from_be_slice(fields.item()?.uint(32)?);
+        let block = fields.item()?;
+        let total_difficulty = u256(fields.item()?)?;
         fields.end()?;
 
-        let header = block.item()?;
-        let number = header_number(header)?;
-        let body = block.rest();
-        check_body(block)?;
-        let mut body_list = BytesMut::with_capacity(rlp::item_len(body.len()));
-        rlp::put_list_head(body.len(), &mut body_list);
-        body_list.put_slice(body);
+        let mut body = block.list()?;
+        body.item()?;
+        check_body(body)?;
         // Copied, so that the block does not hold on to the message it came in.
-        let header = Bytes::copy_from_slice(header.encoded());
-        let block = RawBlock { number, hash: keccak256(&header), header, body: body_list.freeze() };
+        let (block, _) = RawBlock::from_rlp(block.encoded())?;
         Ok(Self { block, total_difficulty })
     }
-}
-
-/// The number in a header, which must have the size of one.
-fn header_number(header: Item<'_>) -> Result<u64, DecodeError> {
-    if header.encoded().len() < HEADER_BYTES_MIN {
-        return Err(DecodeError::Invalid("item size"));
-    }
-    let mut fields = header.list()?;
-    for _ in 0..NUMBER_FIELD {
-        fields.item()?;
-    }
-    fields.item()?.u64()
 }
 
 /// `[[hash, number], ...]`: blocks that the sender has imported. Before the merge only.
@@ -208,6 +188,8 @@ impl Decode for BlockRangeUpdate {
 mod tests {
     use std::fmt::Debug;
 
+    use alloy_primitives::keccak256;
+
     use super::*;
     use crate::protocols::eth::fixtures::{raw_block, transactions};
     use crate::wire::decode_all;
@@ -300,6 +282,27 @@ mod tests {
         let many = Bytes::from(many);
         assert_eq!(decode_all::<Transactions>(many.clone()), Err(DecodeError::Invalid("item size")));
         assert_eq!(decode_all::<NewBlockHashes>(many), Err(DecodeError::Invalid("item size")));
+    }
+
+    /// E5: the header has all fields of one, and the body's items are counted by their size.
+    #[test]
+    fn a_block_is_announced_with_a_header_and_a_body_of_real_size() {
+        let refusal = |block: RawBlock| {
+            let bytes = encoded(&NewBlock { block, total_difficulty: U256::from(10) });
+            decode_all::<NewBlock>(Bytes::from(bytes)).unwrap_err()
+        };
+        let good = raw_block(9, 1);
+        let mut header = Vec::new();
+        rlp_list(&mut header, &[0x05; 600]);
+        assert_eq!(
+            refusal(RawBlock { header: header.into(), ..good.clone() }),
+            DecodeError::Invalid("parent hash")
+        );
+        let mut tiny = Vec::new();
+        rlp_list(&mut tiny, &[0xc0; 800]);
+        let mut body = Vec::new();
+        rlp_list(&mut body, &[&tiny[..], &[0xc0]].concat());
+        assert_eq!(refusal(RawBlock { body: body.into(), ..good }), DecodeError::Invalid("item size"));
     }
 
     #[test]
