@@ -92,9 +92,13 @@ impl RawBlock {
 
     /// A block without transactions, ommers and withdrawals, as a genesis is.
     pub(crate) fn empty(header: &Header) -> Self {
-        let body: &[u8] =
-            if header.withdrawals_root.is_some() { &[0xc3, 0xc0, 0xc0, 0xc0] } else { &[0xc2, 0xc0, 0xc0] };
-        Self::sealed(header, body)
+        Self::sealed(header, Self::empty_body(header.withdrawals_root.is_some()))
+    }
+
+    /// The body of a block without transactions and ommers, with an empty list of withdrawals from
+    /// Shanghai on.
+    pub(crate) fn empty_body(withdrawals: bool) -> &'static [u8] {
+        if withdrawals { &[0xc3, 0xc0, 0xc0, 0xc0] } else { &[0xc2, 0xc0, 0xc0] }
     }
 
     /// A block made here: `body` is the list that `header` commits to.

@@ -12,6 +12,7 @@ use alloy_trie::EMPTY_ROOT_HASH;
 use bytes::Bytes;
 
 use super::store::{ChainStore, StoreError};
+use crate::chain::verify::check_link;
 use crate::chain::{BlockRef, ChainSpec, HeaderFacts, Imported, RawBlock};
 use crate::protocols::eth::{Chain, ChainStatus};
 
@@ -249,9 +250,7 @@ impl Held {
             let gap = StoreError::Gap { number: block.number };
             let Ok(header) = HeaderFacts::read_hashed(&block.header, block.hash) else { return Err(gap) };
             let follows = match parent {
-                Some(parent) => {
-                    parent.number.checked_add(1) == Some(block.number) && header.parent_hash == parent.hash
-                }
+                Some(parent) => check_link(parent, &header).is_ok(),
                 None => self.awaited == Some(block.hash),
             };
             if !follows || header.number != block.number {
