@@ -14,7 +14,7 @@ use trunkline::chain::{BlockRef, ChainSpec, export};
 use trunkline::error::StartError;
 use trunkline::offload::BlockingThreads;
 use trunkline::protocols::eth::{Chain as _, Eth};
-use trunkline::sync::{EthSource, MemoryStore, Progress, SyncConfig, SyncError, SyncHandle, Syncer};
+use trunkline::sync::{EthSource, MemoryStore, SyncConfig, SyncError, SyncHandle, Syncer};
 use trunkline::{Config, Events, Network, NetworkEvent, PeerAddr, PeerHandle, SessionId};
 
 use super::args::NodeArgs;
@@ -194,10 +194,10 @@ impl Node {
     }
 
     fn tell(&mut self) -> io::Result<()> {
-        let Progress { headers, bodies, target, .. } = self.sync.progress();
-        let told = (headers, bodies, target);
-        if std::mem::replace(&mut self.told, told) != told && target > 0 {
-            self.output.print(&Event::Progress { headers, bodies, target })?;
+        let progress = self.sync.progress();
+        let told = (progress.headers, progress.bodies, progress.target);
+        if std::mem::replace(&mut self.told, told) != told && progress.target > 0 {
+            self.output.print(&Event::Progress(progress))?;
         }
         self.tell_head()
     }
