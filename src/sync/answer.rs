@@ -121,7 +121,7 @@ impl SyncPlan {
                 if let (Some(first), Some(last)) = (blocks.first(), blocks.last()) {
                     peer.on_gap(now, first.number, last.number);
                     peer.on_useless(now);
-                    self.on_miss(now, *first);
+                    self.on_miss(now, session, *first);
                 }
             }
         }
@@ -178,12 +178,12 @@ impl SyncPlan {
         peer.on_useful();
         if let (Some(first), Some(last)) = (skipped.first(), skipped.last()) {
             peer.on_gap(now, first.number, last.number);
-            self.on_miss(now, *first);
+            self.on_miss(now, session, *first);
         }
     }
 
     /// A body that nobody has: is there such a block?
-    fn on_miss(&mut self, now: Instant, block: BlockRef) {
+    fn on_miss(&mut self, now: Instant, session: SessionId, block: BlockRef) {
         let Some((misses, sender)) = self.window.on_miss(block) else { return };
         if misses < self.peers.len().min(MISSES_MAX) {
             return;
@@ -193,7 +193,9 @@ impl SyncPlan {
         }
         if let Some(peer) = self.peers.get_mut(sender) {
             peer.headers_until = Some(now + HASH_PAUSE);
-            peer.on_useless(now);
+            if sender != session {
+                peer.on_useless(now);
+            }
         }
         self.cut(block.number);
     }

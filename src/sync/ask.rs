@@ -156,11 +156,9 @@ impl SyncPlan {
                 return;
             }
             let headers_first = self.window.wanted() < BODIES_WANTED_LOW;
-            let asked = if headers_first {
-                self.ask_headers(now, &ranked) || self.ask_bodies(now, &ranked)
-            } else {
-                self.ask_bodies(now, &ranked) || self.ask_headers(now, &ranked)
-            };
+            let asked = (headers_first && self.ask_headers(now, &ranked))
+                || self.ask_bodies(now, &ranked)
+                || (!headers_first && self.ask_headers(now, &ranked));
             if !asked {
                 return;
             }

@@ -25,11 +25,12 @@ pub struct SyncConfig {
     /// 65,536. No header beyond is asked for.
     pub header_window: u64,
     /// Bytes of headers held or being verified. Default 16 MiB, at least 1 MiB. What comes above
-    /// that is dropped and asked for again later.
+    /// that is dropped and asked for again later; headers that continue the chain are measured
+    /// without those that arrived early, so twice this, or a single larger answer, is the most.
     pub header_bytes_max: usize,
     /// Bytes of bodies held, being verified, stored, or expected from requests in flight. Default
-    /// 64 MiB, at least 4 MiB. Nothing more is asked for; the body that everything waits for is
-    /// let through, one answer at a time.
+    /// 64 MiB, at least 4 MiB. Nothing more is asked for; only answers with the body that
+    /// everything waits for (two at most) are let in above that.
     pub body_bytes_max: usize,
     /// Headers per request. Default 512, 16 to 1,000.
     pub headers_per_request_max: usize,

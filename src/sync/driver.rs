@@ -1,7 +1,6 @@
 //! Carries out what the plan decides: requests, hashing, deliveries, progress.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -122,23 +121,22 @@ impl<S: Source + ?Sized> Syncer<S> {
     /// source's events end; without a trusted head it goes on for ever.
     ///
     /// Dropping the future drops every request. A batch handed to the store may still arrive there.
-    pub fn run(self) -> impl Future<Output = Result<(), SyncError>> + Send
+    pub async fn run(self) -> Result<(), SyncError>
     where
         S: 'static,
     {
-        async move {
-            let stop = self.stop.clone();
-            if let Some(trusted) = self.config.trusted_head
-                && self.store.number(&trusted).is_some()
-            {
-                return Ok(());
-            }
-            let driver = Driver::new(self);
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => Ok(()),
-                result = driver.run() => result,
-            }
+        let stop = self.stop.clone();
+        if let Some(trusted) = self.config.trusted_head
+            && self.store.number(&trusted).is_some()
+        {
+            self.progress.send_modify(|progress| progress.at_target = true);
+            return Ok(());
+        }
+        let driver = Driver::new(self);
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Ok(()),
+            result = driver.run() => result,
         }
     }
 }
@@ -204,11 +202,12 @@ impl<S: Source + ?Sized> Driver<S> {
             };
             tokio::select! {
                 biased;
+                // Our own tasks first: their number is bounded, that of announcements is not.
+                Some(done) = self.tasks.next() => self.on_done(done)?,
                 event = events.next() => match event {
                     Some(event) => self.on_event(event),
                     None => return Ok(()),
                 },
-                Some(done) = self.tasks.next() => self.on_done(done)?,
                 // Whichever was due: the loop looks again.
                 () = timeout => {}
             }
@@ -293,7 +292,14 @@ impl<S: Source + ?Sized> Driver<S> {
     fn on_event(&mut self, event: SourceEvent) {
         match event {
             SourceEvent::Up(candidate) => self.on_candidate(candidate),
-            SourceEvent::Down(session) => self.plan.on_peer_down(now(), session),
+            SourceEvent::Down(session) => {
+                let full = self.plan.progress().peers >= self.syncer.config.peers_max;
+                self.plan.on_peer_down(now(), session);
+                if full {
+                    // Somebody who was turned away may take the place.
+                    self.read_candidates();
+                }
+            }
             SourceEvent::Range { session, earliest, head } => {
                 self.plan.on_claim(now(), session, earliest, head)
             }

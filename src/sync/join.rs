@@ -237,7 +237,12 @@ impl SyncPlan {
     }
 
     /// An announced block whose body fits it.
-    pub(super) fn block_verified(&mut self, now: Instant, session: SessionId, header: Header, body: Bytes) {
+    pub(super) fn block_verified(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        (header, body): (Header, Bytes),
+    ) {
         let block = BlockRef::from(&header.0);
         if let Some(peer) = self.peers.get_mut(session) {
             peer.on_claim(None, block.into());

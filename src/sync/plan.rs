@@ -230,7 +230,7 @@ impl SyncPlan {
             _ if checking.discard => self.over(ticket, checking.purpose.as_ref()),
             Verdict::Headers(Ok(headers)) => self.headers_verified(now, ticket, checking, headers),
             Verdict::Bodies { found, bad } => self.bodies_verified(now, ticket, checking, found, bad),
-            Verdict::Block(Ok((header, body))) => self.block_verified(now, session, header, body),
+            Verdict::Block(Ok(block)) => self.block_verified(now, session, *block),
             Verdict::Headers(Err(bad)) | Verdict::Block(Err(bad)) => {
                 self.over(ticket, checking.purpose.as_ref());
                 self.blame(now, session, bad);

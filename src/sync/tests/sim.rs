@@ -15,7 +15,7 @@ use crate::chain::{BlockRef, HeaderFacts, RawBlock};
 use crate::disconnect::Disconnected;
 use crate::error::RequestError;
 use crate::ids::SessionId;
-use crate::sync::check::{BadData, Check, Verdict};
+use crate::sync::check::{BadData, Verdict};
 use crate::sync::config::SyncConfig;
 use crate::sync::fork::Stored;
 use crate::sync::pace::Kind;
@@ -103,7 +103,13 @@ impl Sim {
     }
 
     /// A peer comes that claims this head.
-    pub(super) fn liar(&mut self, id: u64, chain: &Arc<TestChain>, manner: Manner, head: BlockRef) -> SessionId {
+    pub(super) fn liar(
+        &mut self,
+        id: u64,
+        chain: &Arc<TestChain>,
+        manner: Manner,
+        head: BlockRef,
+    ) -> SessionId {
         let session = SessionId(id);
         let peer = SimPeer {
             chain: chain.clone(),
@@ -164,7 +170,9 @@ impl Sim {
     fn step(&mut self, end: Instant) -> bool {
         let event = self.events.first_key_value().map(|((at, _), _)| *at);
         let timeout = self.plan.poll_timeout();
-        let Some(next) = event.into_iter().chain(timeout).min().filter(|next| *next <= end) else { return false };
+        let Some(next) = event.into_iter().chain(timeout).min().filter(|next| *next <= end) else {
+            return false;
+        };
         assert!(timeout.is_none_or(|timeout| timeout >= self.now), "a timeout in the past");
         self.now = self.now.max(next);
         if event == Some(next) {
@@ -215,7 +223,8 @@ impl Sim {
                     self.later(Duration::from_millis(millis), Event::Verdict(ticket, Box::new(check.run())));
                 }
                 Action::Deliver { truncate, blocks } => {
-                    writeln!(self.trace, "{at} deliver {truncate:?} {}..+{}", blocks[0].number, blocks.len()).unwrap();
+                    writeln!(self.trace, "{at} deliver {truncate:?} {}..+{}", blocks[0].number, blocks.len())
+                        .unwrap();
                     self.deliver(truncate, blocks);
                 }
                 Action::Blame { session, why } => {
@@ -281,7 +290,11 @@ impl Sim {
         for block in blocks {
             let facts = HeaderFacts::read(&block.header).unwrap();
             if let Some(head) = self.head() {
-                assert_eq!((facts.number, facts.parent_hash), (head.number + 1, head.hash), "delivered in order");
+                assert_eq!(
+                    (facts.number, facts.parent_hash),
+                    (head.number + 1, head.hash),
+                    "delivered in order"
+                );
             }
             crate::chain::verify::check_body(&facts, &block.body).unwrap();
             self.store.push(block);
@@ -328,9 +341,4 @@ fn start_of(held: &[RawBlock]) -> Start {
     let recent: Vec<_> = held.iter().map(stored).collect();
     let total_difficulty = recent.iter().fold(U256::ZERO, |sum, stored| sum + stored.difficulty);
     Start { head: held.last().map(RawBlock::block_ref), total_difficulty, recent }
-}
-
-/// For tests of single steps: what a check says, run at once.
-pub(super) fn verdict(check: Check) -> Verdict {
-    check.run()
 }

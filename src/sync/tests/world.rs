@@ -40,8 +40,12 @@ impl TestChain {
 
     /// Adds a block.
     pub(super) fn push(&mut self, rng: &mut StdRng, txs: usize, difficulty: u64) {
+        let body = body(rng, txs, 0);
+        self.append(body, difficulty, rng.random::<[u8; 8]>().to_vec());
+    }
+
+    fn append(&mut self, body: Bytes, difficulty: u64, extra_data: Vec<u8>) {
         let parent = self.head();
-        let body = body(rng, txs);
         let roots = BodyRoots::of(&body).unwrap();
         let header = Header {
             number: parent.number + 1,
@@ -50,11 +54,20 @@ impl TestChain {
             ommers_hash: roots.ommers,
             difficulty: U256::from(difficulty),
             timestamp: parent.number * 12 + 12,
-            extra_data: rng.random::<[u8; 8]>().to_vec().into(),
+            extra_data: extra_data.into(),
             base_fee_per_gas: Some(7),
             ..Header::default()
         };
         self.blocks.push(block(&header, body));
+    }
+
+    /// Adds blocks whose headers and bodies are as large as this.
+    pub(super) fn grow_large(&mut self, seed: u64, len: u64, header_bytes: usize, body_bytes: usize) {
+        let mut rng = StdRng::seed_from_u64(seed);
+        for _ in 0..len {
+            let body = body(&mut rng, 1, body_bytes);
+            self.append(body, 1, vec![7; header_bytes]);
+        }
     }
 
     /// The same blocks up to `at`, then others.
@@ -82,11 +95,16 @@ impl TestChain {
             BlockId::Number(number) => Some(number),
             BlockId::Hash(hash) => self.number(hash),
         };
-        let Some(start) = start.filter(|start| (earliest..=latest).contains(start)) else { return Vec::new() };
+        let Some(start) = start.filter(|start| (earliest..=latest).contains(start)) else {
+            return Vec::new();
+        };
         let offsets = 0..query.amount;
-        let numbers = offsets.map_while(|i| if query.reverse { start.checked_sub(i) } else { Some(start + i) });
+        let numbers =
+            offsets.map_while(|i| if query.reverse { start.checked_sub(i) } else { Some(start + i) });
         let served = numbers.take_while(|number| (earliest..=latest).contains(number));
-        served.map(|number| self.at(number).header.clone()).collect()
+        let mut bytes = 0;
+        let headers = served.map(|number| self.at(number).header.clone());
+        headers.take_while(|header| (bytes < 2 << 20, bytes += header.len()).0).collect()
     }
 
     /// The bodies of these blocks, as far as they are known; the soft limit of a reply holds.
@@ -117,7 +135,7 @@ fn empty() -> Bytes {
     Bytes::from_static(&[0xc2, 0xc0, 0xc0])
 }
 
-fn body(rng: &mut StdRng, txs: usize) -> Bytes {
+fn body(rng: &mut StdRng, txs: usize, input_bytes: usize) -> Bytes {
     let mut list = Vec::new();
     for _ in 0..txs {
         let tx = TxLegacy {
@@ -127,7 +145,7 @@ fn body(rng: &mut StdRng, txs: usize) -> Bytes {
             gas_limit: 21_000,
             to: TxKind::Call(Address::repeat_byte(7)),
             value: U256::from(rng.random::<u64>()),
-            ..TxLegacy::default()
+            input: vec![1; input_bytes].into(),
         };
         let signature = Signature::new(U256::from(1) << 250, U256::from(7) << 240, true);
         list.extend_from_slice(&tx.into_signed(signature).encoded_2718());
@@ -190,11 +208,25 @@ impl Manner {
         use Manner::*;
         matches!(
             self,
-            Unlinked | Reversed | WrongStart | Gap | Twice | Junk | TooMany | WrongBody | Swapped | OtherBodies
+            Unlinked
+                | Reversed
+                | WrongStart
+                | Gap
+                | Twice
+                | Junk
+                | TooMany
+                | WrongBody
+                | Swapped
+                | OtherBodies
         )
     }
 
-    pub(super) fn headers(self, chain: &Arc<TestChain>, query: HeadersQuery, range: (u64, u64)) -> Vec<Bytes> {
+    pub(super) fn headers(
+        self,
+        chain: &Arc<TestChain>,
+        query: HeadersQuery,
+        range: (u64, u64),
+    ) -> Vec<Bytes> {
         let mut list = chain.headers(query, range.0, range.1);
         let middle = list.len() / 2;
         match self {
