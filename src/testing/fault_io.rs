@@ -7,8 +7,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::io::{AsyncRead, AsyncWrite};
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use tokio::time::{Instant, Sleep};
 
 /// One step of one direction.
@@ -108,12 +106,26 @@ impl<T> FaultIo<T> {
     }
 }
 
+/// Enough randomness to cut with, and cheap without optimisation.
+#[derive(Debug)]
+struct SplitMix(u64);
+
+impl SplitMix {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ mixed >> 31) % bound as u64) as usize
+    }
+}
+
 /// How far one direction has come in its plan.
 #[derive(Debug)]
 struct Progress {
     steps: VecDeque<Step>,
     cycle: bool,
-    random: Option<(StdRng, usize)>,
+    random: Option<(SplitMix, usize)>,
     now: Option<Step>,
     delay: Option<Pin<Box<Sleep>>>,
     done: u64,
@@ -127,16 +139,16 @@ impl Progress {
             Cuts::Steps(steps) => (steps.into(), false, None),
             Cuts::Cycle(steps) => (steps.into(), true, None),
             Cuts::Seeded { seed, pass_max } => {
-                (VecDeque::new(), false, Some((StdRng::seed_from_u64(seed), pass_max.max(1))))
+                (VecDeque::new(), false, Some((SplitMix(seed), pass_max.max(1))))
             }
         };
         Self { steps, cycle, random, now: None, delay: None, done: 0, end: way.end }
     }
 
     fn next_step(&mut self) -> Step {
-        if let Some((rng, pass_max)) = &mut self.random {
-            let pends = rng.random_range(0..4) == 0;
-            return if pends { Step::Pend } else { Step::Pass(rng.random_range(1..=*pass_max)) };
+        if let Some((random, pass_max)) = &mut self.random {
+            let pends = random.below(4) == 0;
+            return if pends { Step::Pend } else { Step::Pass(1 + random.below(*pass_max)) };
         }
         let Some(step) = self.steps.pop_front() else { return Step::Pass(usize::MAX) };
         if self.cycle {

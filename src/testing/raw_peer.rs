@@ -163,14 +163,26 @@ impl RawMux {
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        Self::dial_in_a_hurry(socket, keypair, &[]).await
+    }
+
+    /// The same, but these bytes go in one write with the proposal of yamux, before anything is
+    /// known to be agreed on.
+    pub async fn dial_in_a_hurry<T>(socket: T, keypair: &Keypair, behind: &[u8]) -> io::Result<Self>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let limits = TransportLimits::default();
-        let choose = |name| [ProtocolId::new(name)];
-        let failed = |error: negotiate::NegotiateError| error.into_io();
-        let (_, socket) = negotiate::dial(socket, &choose("/noise"), &limits).await.map_err(failed)?;
+        let agreed = negotiate::dial(socket, &[ProtocolId::new("/noise")], &limits).await;
+        let (_, socket) = agreed.map_err(negotiate::NegotiateError::into_io)?;
         let noise = libp2p_noise::Config::new(keypair).map_err(io::Error::other)?;
-        let (_, secured) = noise.upgrade_outbound(socket, "/noise").await.map_err(io::Error::other)?;
-        let (_, io) = negotiate::dial(secured, &choose("/yamux/1.0.0"), &limits).await.map_err(failed)?;
-        Ok(Self { io: Box::new(io) })
+        let (_, io) = noise.upgrade_outbound(socket, "/noise").await.map_err(io::Error::other)?;
+        let mut this = Self { io: Box::new(io) };
+        let agreement = [MULTISTREAM, &proposal("/yamux/1.0.0")].concat();
+        this.send(&[&agreement[..], behind].concat()).await?;
+        let mut answer = vec![0; agreement.len()];
+        this.io.read_exact(&mut answer).await?;
+        if answer == agreement { Ok(this) } else { Err(io::ErrorKind::Unsupported.into()) }
     }
 
     /// The same over TCP.

@@ -10,20 +10,20 @@ use trunkline::wire::{Decode, DecodeError, Encode};
 use trunkline::{Config, Keypair, Network, PeerAddr, PeerHandle, PeerId};
 
 /// Asks for so many bytes; how they come is said by the first byte of the question.
-pub struct Blob;
+pub(crate) struct Blob;
 
-pub const ECHO: u8 = 0;
+pub(crate) const ECHO: u8 = 0;
 /// Never answered.
-pub const SILENCE: u8 = 1;
+pub(crate) const SILENCE: u8 = 1;
 /// The handler panics.
-pub const PANIC: u8 = 2;
+pub(crate) const PANIC: u8 = 2;
 
 /// `mode u8 | size u32`.
 #[derive(Debug, Clone, Copy)]
-pub struct GetBlob(pub u8, pub u32);
+pub(crate) struct GetBlob(pub(crate) u8, pub(crate) u32);
 
 #[derive(Debug, PartialEq, Eq)]
-pub struct Bytes4(pub Bytes);
+pub(crate) struct Bytes4(pub(crate) Bytes);
 
 impl Encode for GetBlob {
     fn encode(&self, out: &mut BytesMut) {
@@ -53,7 +53,7 @@ impl Decode for Bytes4 {
 }
 
 /// What a question of this size is answered with.
-pub fn pattern(size: u32) -> Bytes {
+pub(crate) fn pattern(size: u32) -> Bytes {
     (0..size).map(|k| (k ^ size) as u8).collect::<Vec<u8>>().into()
 }
 
@@ -71,22 +71,22 @@ impl Protocol for Blob {
     }
 }
 
-pub fn addr(text: &str) -> PeerAddr {
+pub(crate) fn addr(text: &str) -> PeerAddr {
     text.parse().expect("a valid address")
 }
 
-pub fn config(listen: &str) -> Config {
+pub(crate) fn config(listen: &str) -> Config {
     let builder = Config::builder().seed(7);
     let builder = if listen.is_empty() { builder } else { builder.listen(addr(listen)) };
     builder.build().expect("a valid configuration")
 }
 
-pub async fn start(config: Config) -> Network {
+pub(crate) async fn start(config: Config) -> Network {
     Network::builder(config, Keypair::generate_secp256k1()).protocol(Blob).start().await.expect("starts")
 }
 
 /// Two connected nodes and the dialler's handle, over a listen address such as `/memory/0`.
-pub async fn two_nodes(listen: &str) -> (Network, Network, PeerHandle) {
+pub(crate) async fn two_nodes(listen: &str) -> (Network, Network, PeerHandle) {
     let server = start(config(listen)).await;
     let client = start(config("")).await;
     let to = server.listening()[0].clone();
@@ -95,7 +95,7 @@ pub async fn two_nodes(listen: &str) -> (Network, Network, PeerHandle) {
 }
 
 /// Fails the test instead of hanging it.
-pub async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(limit, future).await {
         Ok(value) => value,
         Err(_) => panic!("not within {limit:?}: {what}"),
