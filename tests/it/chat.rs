@@ -1,7 +1,7 @@
 //! An eth-like exchange for scenarios: a handshake, questions with ids, news, and a log.
 //!
 //! Bodies of questions and answers are `id u64 | payload`. What a payload begins with says what
-//! becomes of it: see [`SILENCE`] and [`PANIC`].
+//! becomes of it: see [`SILENCE`], [`AT_LENGTH`] and [`PANIC`].
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use trunkline::disconnect::{Breach, DisconnectReason, Disconnected};
 use trunkline::ids::ProtocolId;
 use trunkline::protocols::{Class, Encoding, Exchange, From, Outlet, Payload, Request, ServeError};
 use trunkline::wire::{DecodeError, snappy};
-use trunkline::{Direction, PeerId};
+use trunkline::{Config, Direction, Keypair, Network, PeerId};
 
 pub(crate) const CHAT: &str = "/test/chat/1";
 pub(crate) const HELLO: u8 = 0;
@@ -24,6 +24,8 @@ pub(crate) const NEWS: u8 = 4;
 
 /// A question that is never answered.
 pub(crate) const SILENCE: u8 = b'.';
+/// A question with a long answer: 600,000 bytes.
+pub(crate) const AT_LENGTH: u8 = b'*';
 /// A question or news that make their handler panic.
 pub(crate) const PANIC: u8 = b'!';
 /// The handshake that is refused.
@@ -50,6 +52,8 @@ pub(crate) struct Chat {
     changed: Notify,
     /// Questions whose serving has begun and neither ended nor been dropped.
     serving: Arc<AtomicUsize>,
+    /// Questions that have arrived.
+    asked: AtomicUsize,
 }
 
 impl Chat {
@@ -73,6 +77,18 @@ impl Chat {
         self.log.lock().unwrap().clear();
     }
 
+    /// Waits until so many questions have arrived, served or not.
+    pub(crate) async fn until_asked(&self, count: usize) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if self.asked.load(Ordering::SeqCst) >= count {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     pub(crate) fn serving(&self) -> usize {
         self.serving.load(Ordering::SeqCst)
     }
@@ -87,7 +103,9 @@ impl Chat {
     /// Waits until the log holds what `enough` asks for.
     pub(crate) async fn until(&self, enough: impl Fn(&[Heard]) -> bool) -> Vec<Heard> {
         loop {
-            let changed = self.changed.notified();
+            let mut changed = std::pin::pin!(self.changed.notified());
+            // From here on nothing is missed, though nobody has polled it yet.
+            changed.as_mut().enable();
             let log = self.log();
             if enough(&log) {
                 return log;
@@ -107,6 +125,12 @@ impl Chat {
             .iter()
             .find_map(is_down)
             .expect("it is there")
+    }
+
+    /// Starts a node that speaks it, on a thread of its own.
+    pub(crate) async fn start(self: &Arc<Self>, config: Config) -> Network {
+        let builder = Network::builder(config, Keypair::generate_ed25519());
+        builder.exchange(Arc::clone(self) as Arc<dyn Exchange>).start().await.expect("starts")
     }
 
     fn note(&self, heard: Heard) {
@@ -159,7 +183,11 @@ impl Exchange for Chat {
     fn classify(&self, _: u32, code: u8, prefix: &[u8]) -> Result<Class, Breach> {
         let id = prefix.first_chunk().map(|id| u64::from_be_bytes(*id)).ok_or(Breach::Malformed);
         match code {
-            QUESTION => id.map(Class::Request),
+            QUESTION => {
+                self.asked.fetch_add(1, Ordering::SeqCst);
+                self.changed.notify_waiters();
+                id.map(Class::Request)
+            }
             ANSWER | OTHER_ANSWER => id.map(Class::Answer),
             NEWS => Ok(Class::OneWay),
             _ => Err(Breach::UnknownCode),
@@ -175,6 +203,10 @@ impl Exchange for Chat {
             match body.get(8) {
                 Some(&SILENCE) => std::future::pending().await,
                 Some(&PANIC) => panic!("asked to panic"),
+                Some(&AT_LENGTH) => {
+                    let answer = [&body[..8], &[AT_LENGTH; 600_000]].concat();
+                    Ok(Payload { code: ANSWER, body: self.pack(&answer) })
+                }
                 _ => Ok(Payload { code: ANSWER, body: self.pack(&body) }),
             }
         })
