@@ -65,6 +65,8 @@ pub mod session;
 pub mod stats;
 #[cfg(feature = "eth")]
 pub mod sync;
+#[cfg(any(test, feature = "test-util"))]
+pub mod testing;
 pub mod transport;
 pub mod wire;
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use futures::io::{AsyncRead, AsyncWrite};
@@ -37,11 +37,10 @@ where
     let traffic = Arc::new(Traffic::default());
     let counted = Counted { io: socket, traffic: Arc::clone(&traffic) };
     let (socket, authenticated) = Budgeted::new(counted, limits.upgrade_bytes_max, usize::MAX);
-    let steps = steps(socket, keypair, direction, expected, limits);
+    let steps = steps(socket, authenticated, keypair, direction, expected, limits);
     let (peer, mux) = tokio::time::timeout(limits.upgrade_timeout, steps)
         .await
         .map_err(|_| UpgradeError::TimedOut(limits.upgrade_timeout))??;
-    authenticated.store(true, Ordering::Relaxed);
     Ok(Connection {
         peer,
         public_key: None,
@@ -56,6 +55,7 @@ where
 
 async fn steps<T>(
     socket: T,
+    authenticated: Arc<AtomicBool>,
     keypair: &Keypair,
     direction: Direction,
     expected: Option<PeerId>,
@@ -72,6 +72,8 @@ where
         Direction::Outbound => noise.upgrade_outbound(socket, NOISE_NAME).await,
     };
     let (actual, socket) = upgraded.map_err(handshake_failed)?;
+    // A peer in a hurry may send anything behind its last message of the handshake.
+    authenticated.store(true, Ordering::Relaxed);
     if let Some(expected) = expected
         && expected != actual
     {
