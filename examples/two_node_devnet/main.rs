@@ -39,7 +39,8 @@ struct Options {
     /// Blocks to make: half of them before node B comes, the others while it follows.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     blocks: u64,
-    /// Transactions per block: legacy, access list and dynamic fee ones.
+    /// Transactions per block: legacy, access list and dynamic fee ones. Fewer once full blocks have
+    /// made them too expensive.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(..=1_400))]
     txs: u64,
     /// Time between two announced blocks.

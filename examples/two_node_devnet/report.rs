@@ -42,6 +42,7 @@ impl Talk {
     /// How far node B is.
     pub(crate) fn progress(&self, progress: &Progress) {
         if let Some(bar) = &self.bar {
+            bar.set_message(format!("{:.0} blocks/s", progress.rate_blocks_per_s));
             bar.set_length(progress.target);
             bar.set_position(progress.bodies);
         }
@@ -58,7 +59,7 @@ impl Talk {
 fn bar() -> ProgressBar {
     let bar = ProgressBar::new(0);
     // A template that does not parse leaves the bar as it is by default.
-    match ProgressStyle::with_template("node B {bar:40} {pos}/{len} blocks, {per_sec}, {eta} left") {
+    match ProgressStyle::with_template("node B {bar:40} {pos}/{len} blocks, {msg}") {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }

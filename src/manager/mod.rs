@@ -223,7 +223,6 @@ impl ConnectionManager {
             return Ok(Verdict::Refuse(DisconnectReason::SelfConnection));
         }
         if let Some(index) = arrived.static_index {
-            self.statics.on_dial_ended(index);
             self.statics.learn(index, peer);
         }
         let is_static = self.statics.is_static(&peer);

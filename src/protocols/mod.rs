@@ -1,6 +1,6 @@
 //! What a protocol is to the rest of the crate: traits, and each protocol in its own file.
 //!
-//! Owns: the traits [`Exchange`], [`Request`], [`Protocol`] and [`Outlet`]. Never: a socket, an
+//! Owns: the traits [`Exchange`], [`Request`], [`simple::Protocol`] and [`Outlet`]. Never: a socket, an
 //! actor, a `PeerHandle`. A session drives an [`Exchange`] over one long-lived substream; the
 //! exchange decides what messages mean and answers the peer's requests.
 

@@ -1,10 +1,10 @@
 //! One long-lived actor per peer: it owns the connection and its long-lived substreams.
 //!
-//! Owns: the muxer's driver, one [`lane::Lane`] per exchange, raw substreams, keepalive. Never:
+//! Owns: the muxer's driver, one lane per exchange (`lane.rs`), raw substreams, keepalive. Never:
 //! decides what a message means (machines and protocols do) or who may have a session (the
 //! manager does). Bytes come in as attached streams and leave through each lane's outbox; the
 //! mailbox carries requests of ours (one per permit) and control. All writing, serving and timing
-//! happens in one place, [`pump`].
+//! happens in one place, `pump.rs`.
 
 pub(crate) mod handle;
 pub(crate) mod lane;

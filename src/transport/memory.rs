@@ -5,59 +5,21 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::pin::Pin;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
-use super::mux::{Command, Control, LiveGuard, Mux, MuxEnd, OpenReply, Substream};
+use super::mux::{Command, Control, Mux, MuxEnd, OpenReply};
 use super::pipe::{self, Breaker, Pipe};
+use super::substream::{LiveGuard, MemorySubstream, Substream};
 use super::{Connection, Traffic, TransportLimits};
 use crate::ids::{Direction, PeerId};
 use crate::transport::addr::Endpoint;
 
 /// Bytes in flight per substream and direction, as yamux' first window.
 const WINDOW: usize = 256 << 10;
-
-/// A substream of the memory transport.
-#[derive(Debug)]
-pub struct MemorySubstream {
-    pipe: Pipe,
-    traffic: Arc<Traffic>,
-    _live: Option<LiveGuard>,
-}
-
-impl AsyncRead for MemorySubstream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.pipe).poll_read(cx, buf);
-        if let Poll::Ready(Ok(read)) = polled {
-            self.traffic.add_in(read);
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for MemorySubstream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.pipe).poll_write(cx, buf);
-        if let Poll::Ready(Ok(written)) = polled {
-            self.traffic.add_out(written);
-        }
-        polled
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.pipe).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.pipe).poll_close(cx)
-    }
-}
 
 /// A socket that a listener accepts: the dialler's identity and its half of the link.
 #[derive(Debug)]
@@ -204,7 +166,7 @@ impl Driver {
         self.breakers.retain(|breaker| !breaker.is_gone());
         self.breakers.push(pipe.breaker());
         let traffic = Arc::clone(&self.traffic);
-        Substream::Memory(MemorySubstream { pipe, traffic, _live: Some(live) })
+        Substream::Memory(MemorySubstream::new(pipe, traffic, live))
     }
 
     fn open(&mut self, reply: OpenReply) {

@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use futures::io::{AsyncRead, AsyncWrite};
@@ -11,7 +11,7 @@ use libp2p_core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
 use multiaddr::Multiaddr;
 
 use super::negotiate::{self, Budgeted, NegotiateError};
-use super::{Connection, Traffic, TransportLimits, mux};
+use super::{Connection, Traffic, TransportLimits, mux, yamux};
 use crate::error::UpgradeError;
 use crate::ids::{Direction, Keypair, PeerId, ProtocolId};
 
@@ -37,11 +37,10 @@ where
     let traffic = Arc::new(Traffic::default());
     let counted = Counted { io: socket, traffic: Arc::clone(&traffic) };
     let (socket, authenticated) = Budgeted::new(counted, limits.upgrade_bytes_max, usize::MAX);
-    let steps = steps(socket, keypair, direction, expected, limits);
+    let steps = steps(socket, authenticated, keypair, direction, expected, limits);
     let (peer, mux) = tokio::time::timeout(limits.upgrade_timeout, steps)
         .await
         .map_err(|_| UpgradeError::TimedOut(limits.upgrade_timeout))??;
-    authenticated.store(true, Ordering::Relaxed);
     Ok(Connection {
         peer,
         public_key: None,
@@ -56,6 +55,7 @@ where
 
 async fn steps<T>(
     socket: T,
+    authenticated: Arc<AtomicBool>,
     keypair: &Keypair,
     direction: Direction,
     expected: Option<PeerId>,
@@ -72,13 +72,15 @@ where
         Direction::Outbound => noise.upgrade_outbound(socket, NOISE_NAME).await,
     };
     let (actual, socket) = upgraded.map_err(handshake_failed)?;
+    // A peer in a hurry may send anything behind its last message of the handshake.
+    authenticated.store(true, Ordering::Relaxed);
     if let Some(expected) = expected
         && expected != actual
     {
         return Err(UpgradeError::WrongIdentity { expected, actual });
     }
     let socket = agree(socket, YAMUX, direction, limits).await?;
-    Ok((actual, mux::yamux(socket, direction, limits)))
+    Ok((actual, yamux::yamux(socket, direction, limits)))
 }
 
 async fn agree<T>(

@@ -33,10 +33,10 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
     /// Prints one JSON object per line on stdout, and nothing else there.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 1000)]
     json: bool,
     /// Logs more to stderr: -v what happens, -vv how, -vvv everything. RUST_LOG goes before it.
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, display_order = 1001, action = clap::ArgAction::Count)]
     verbose: u8,
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use trunkline::chain::BlockRef;
+use trunkline::sync::Progress;
 use trunkline::{Disconnected, Multiaddr, PeerAddr, PeerHandle, PeerId};
 
 use crate::escape::escape;
@@ -20,7 +21,7 @@ pub(super) enum Event {
     /// A peer has gone, or was refused before it was up.
     PeerDown { peer: PeerId, ended: Disconnected },
     /// How far the sync is: highest linked header, highest verified block, block to get to.
-    Progress { headers: u64, bodies: u64, target: u64 },
+    Progress(Progress),
     /// The verified head has changed.
     Head(BlockRef),
     /// Something went wrong, and the node goes on.
@@ -73,9 +74,10 @@ impl Event {
                 "event": "peer-down", "peer": peer.to_string(), "side": ended.side.to_string(),
                 "reason": ended.reason.to_string(),
             }),
-            Self::Progress { headers, bodies, target } => {
-                json!({"event": "progress", "headers": headers, "bodies": bodies, "target": target})
-            }
+            Self::Progress(Progress { headers, bodies, target, rate_blocks_per_s, eta, .. }) => json!({
+                "event": "progress", "headers": headers, "bodies": bodies, "target": target,
+                "blocks_per_s": rate_blocks_per_s.round(), "eta_ms": eta.map(millis),
+            }),
             Self::Head(head) => {
                 json!({"event": "head", "number": head.number, "hash": head.hash.to_string()})
             }
@@ -103,8 +105,9 @@ impl Event {
                 format!("peer up    {id} {direction} {} {protocols}", agent(peer))
             }
             Self::PeerDown { peer, ended } => format!("peer down  {peer} {ended}"),
-            Self::Progress { headers, bodies, target } => {
-                format!("progress   {bodies} blocks and {headers} headers of {target}")
+            Self::Progress(Progress { headers, bodies, target, rate_blocks_per_s, .. }) => {
+                let rate = rate_blocks_per_s;
+                format!("progress   {bodies} blocks and {headers} headers of {target}, {rate:.0} blocks/s")
             }
             Self::Head(head) => format!("head       {}", block(head)),
             Self::Error(error) => format!("error      {error}"),
@@ -157,7 +160,7 @@ mod tests {
             Event::Listening { addr, peer },
             Event::Imported { blocks: 600, head, took: Duration::from_millis(12) },
             Event::PeerDown { peer, ended: Disconnected::remote(DisconnectReason::GenesisMismatch) },
-            Event::Progress { headers: 3, bodies: 2, target: 4 },
+            Event::Progress(Progress { headers: 3, bodies: 2, target: 4, ..Progress::default() }),
             Event::Head(head),
             Event::Error("a".to_owned()),
             Event::nothing_done(head),

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use trunkline::sync::Progress;
 
 use super::event::Event;
 
@@ -29,8 +30,8 @@ impl Output {
         if self.json {
             return line(&event.json().to_string());
         }
-        if let Event::Progress { bodies, target, .. } = event
-            && !self.is_due(*bodies, *target)
+        if let Event::Progress(progress) = event
+            && !self.is_due(progress)
         {
             return Ok(());
         }
@@ -41,10 +42,9 @@ impl Output {
     }
 
     /// Whether progress is to be printed as a line: never beside a bar, else now and then.
-    fn is_due(&mut self, bodies: u64, target: u64) -> bool {
+    fn is_due(&mut self, progress: &Progress) -> bool {
         if let Some(bar) = &self.bar {
-            bar.set_length(target);
-            bar.set_position(bodies);
+            draw(bar, progress);
             return false;
         }
         let due = self.plain_progress.is_none_or(|last| last.elapsed() >= PLAIN_PROGRESS_EVERY);
@@ -63,10 +63,24 @@ impl Drop for Output {
     }
 }
 
+/// The bar is there while there is something to fetch.
+fn draw(bar: &ProgressBar, progress: &Progress) {
+    if progress.bodies >= progress.target {
+        return bar.finish_and_clear();
+    }
+    if bar.is_finished() {
+        bar.reset();
+    }
+    let left = progress.eta.map_or(String::new(), |eta| format!(", {} s left", eta.as_secs()));
+    bar.set_message(format!("{:.0} blocks/s{left}", progress.rate_blocks_per_s));
+    bar.set_length(progress.target);
+    bar.set_position(progress.bodies);
+}
+
 fn bar() -> ProgressBar {
     let bar = ProgressBar::new(0);
     // A template that does not parse leaves the bar as it is by default.
-    match ProgressStyle::with_template("{bar:40} {pos}/{len} blocks, {per_sec}, {eta} left") {
+    match ProgressStyle::with_template("{bar:40} {pos}/{len} blocks, {msg}") {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }

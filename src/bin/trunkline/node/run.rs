@@ -14,7 +14,7 @@ use trunkline::chain::{BlockRef, ChainSpec, export};
 use trunkline::error::StartError;
 use trunkline::offload::BlockingThreads;
 use trunkline::protocols::eth::{Chain as _, Eth};
-use trunkline::sync::{EthSource, MemoryStore, Progress, SyncConfig, SyncError, SyncHandle, Syncer};
+use trunkline::sync::{EthSource, MemoryStore, SyncConfig, SyncError, SyncHandle, Syncer};
 use trunkline::{Config, Events, Network, NetworkEvent, PeerAddr, PeerHandle, SessionId};
 
 use super::args::NodeArgs;
@@ -158,6 +158,7 @@ impl Node {
         let mut tell = interval(TELL_EVERY);
         tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut syncing = true;
+        let mut moved = false;
         loop {
             if self.until_block.is_some_and(|until| self.head.number >= until) {
                 return Ok(Why::Reached);
@@ -174,7 +175,17 @@ impl Node {
                         Err(error) => return Ok(Why::Broken(format!("the sync has died: {error}"))),
                     }
                 }
-                Ok(()) = progress.changed(), if syncing => self.on_progress(),
+                Ok(()) = progress.changed(), if syncing => {
+                    self.on_progress();
+                    let now = self.sync.progress();
+                    if !moved && now.bodies > now.start {
+                        // The first blocks are told at once: a short sync has no second occasion.
+                        // The longer pause after it keeps to five a second.
+                        moved = true;
+                        self.tell()?;
+                        tell.reset_after(2 * TELL_EVERY);
+                    }
+                }
                 event = self.events.next() => match event {
                     Some(event) => self.on_event(event)?,
                     None => return Ok(Why::Broken("the network has ended".to_owned())),
@@ -194,10 +205,10 @@ impl Node {
     }
 
     fn tell(&mut self) -> io::Result<()> {
-        let Progress { headers, bodies, target, .. } = self.sync.progress();
-        let told = (headers, bodies, target);
-        if std::mem::replace(&mut self.told, told) != told && target > 0 {
-            self.output.print(&Event::Progress { headers, bodies, target })?;
+        let progress = self.sync.progress();
+        let told = (progress.headers, progress.bodies, progress.target);
+        if std::mem::replace(&mut self.told, told) != told && progress.target > 0 {
+            self.output.print(&Event::Progress(progress))?;
         }
         self.tell_head()
     }

@@ -34,7 +34,7 @@ impl Side {
     }
 
     async fn end(self) -> MuxEnd {
-        tokio::time::timeout(Duration::from_secs(5), self.driver).await.expect("it ends").unwrap()
+        soon(self.driver).await.unwrap()
     }
 }
 
@@ -62,11 +62,16 @@ fn data(flags: u16, stream: u32, body: &[u8]) -> Vec<u8> {
     [&frame(DATA, flags, stream, body.len() as u32)[..], body].concat()
 }
 
+/// Fails the test instead of hanging it.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(5), future).await.expect("it happens soon")
+}
+
 /// One substream, opened by `a`, seen from both ends.
 async fn opened(a: &Side, b: &mut Side) -> (Substream, Substream) {
     let mut near = a.control.open().await.unwrap();
     near.write_all(b"hi").await.unwrap();
-    let mut far = b.inbound.recv().await.unwrap();
+    let mut far = soon(b.inbound.recv()).await.unwrap();
     let mut hi = [0; 2];
     far.read_exact(&mut hi).await.unwrap();
     (near, far)
@@ -194,7 +199,7 @@ async fn inbound_substreams_beyond_their_limit_are_reset() {
     }
     let mut fifth = a.control.open().await.unwrap();
     fifth.write_all(b"hi").await.unwrap();
-    assert_eq!(fifth.read(&mut [0; 1]).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(soon(fifth.read(&mut [0; 1])).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     streams.pop();
     // The limit counts what lives, so there is room again.
     let (mut near, mut far) = opened(&a, &mut b).await;
