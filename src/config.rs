@@ -107,6 +107,7 @@ impl Config {
             ("late answers excused for", seconds(s.late_grace)),
             ("requests of a peer served at once", s.serving_max.to_string()),
             ("requests of a peer waiting", s.waiting_max.to_string()),
+            ("bytes of requests of a peer waiting", format!("{} B", s.waiting_bytes_max)),
             ("bytes owed to a peer before a reply starts", format!("{} B", s.owed_bytes_max)),
             ("announcements of a peer waiting", s.inbox_max.to_string()),
             ("bytes of announcements of a peer waiting", format!("{} B", s.inbox_bytes_max)),

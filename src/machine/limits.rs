@@ -12,6 +12,8 @@ pub struct SessionLimits {
     pub serving_max: usize,
     /// Requests of the peer that may wait to be served; one more is a breach.
     pub waiting_max: usize,
+    /// Bytes of requests of the peer that may wait to be served; one more request is a breach.
+    pub waiting_bytes_max: usize,
     /// A reply starts only while fewer bytes than this are owed to the peer.
     pub owed_bytes_max: usize,
     /// Announcements that may wait to be handled; newer ones are dropped and counted.
@@ -37,6 +39,7 @@ impl Default for SessionLimits {
         Self {
             serving_max: 4,
             waiting_max: 256,
+            waiting_bytes_max: 16 << 20,
             owed_bytes_max: 4 << 20,
             inbox_max: 64,
             inbox_bytes_max: 16 << 20,

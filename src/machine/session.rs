@@ -101,6 +101,8 @@ pub struct Counters {
     pub inbox_dropped: u64,
     /// Announcements to the peer dropped because its queue was full.
     pub announcements_dropped: u64,
+    /// Replies and announcements of ours that were larger than a message may be.
+    pub oversized: u64,
 }
 
 /// One exchange with one peer, over one long-lived substream.
@@ -113,6 +115,7 @@ pub struct SessionMachine<W, R> {
     pending: PendingRequests<W>,
     serving: usize,
     waiting: VecDeque<Payload>,
+    waiting_bytes: usize,
     inbox: VecDeque<Payload>,
     inbox_bytes: usize,
     taking: bool,
@@ -148,6 +151,7 @@ impl<W, R: Rules> SessionMachine<W, R> {
             pending: PendingRequests::new(limits.late_grace),
             serving: 0,
             waiting: VecDeque::new(),
+            waiting_bytes: 0,
             inbox: VecDeque::new(),
             inbox_bytes: 0,
             taking: false,
@@ -175,7 +179,8 @@ impl<W, R: Rules> SessionMachine<W, R> {
             self.complete(waiter, Err(Failure::Disconnected(ended)));
             return;
         }
-        if self.push(now, Rank::Request, question) == Pushed::Full {
+        let too_large = question.wire_bytes() > self.limits.segment.message_bytes_max;
+        if too_large || self.push(now, Rank::Request, question) == Pushed::Full {
             self.complete(waiter, Err(Failure::Busy));
             return;
         }
@@ -190,6 +195,10 @@ impl<W, R: Rules> SessionMachine<W, R> {
     /// An announcement of ours.
     pub fn announce(&mut self, now: Instant, message: Payload) {
         if self.phase == Phase::Over {
+            return;
+        }
+        if message.wire_bytes() > self.limits.segment.message_bytes_max {
+            self.counters.oversized += 1;
             return;
         }
         match self.push(now, Rank::Announcement, message) {
@@ -224,6 +233,10 @@ impl<W, R: Rules> SessionMachine<W, R> {
             return;
         }
         match reply {
+            // What the peer must refuse as too large is not sent: it counts as no answer.
+            Ok(Some(reply)) if reply.wire_bytes() > self.limits.segment.message_bytes_max => {
+                self.counters.oversized += 1;
+            }
             Ok(Some(reply)) => {
                 self.push(now, Rank::Reply, reply);
             }
@@ -379,9 +392,12 @@ impl<W, R: Rules> SessionMachine<W, R> {
     }
 
     fn on_request(&mut self, request: Payload) {
-        if self.waiting.len() >= self.limits.waiting_max {
+        let size = request.wire_bytes();
+        let too_many = self.waiting.len() >= self.limits.waiting_max;
+        if too_many || (self.waiting_bytes > 0 && self.waiting_bytes + size > self.limits.waiting_bytes_max) {
             return self.breach(Breach::TooManyRequests);
         }
+        self.waiting_bytes += size;
         self.waiting.push_back(request);
         self.serve_more();
     }
@@ -404,6 +420,7 @@ impl<W, R: Rules> SessionMachine<W, R> {
             && self.outbox.owed_bytes() < self.limits.owed_bytes_max
         {
             let Some(request) = self.waiting.pop_front() else { return };
+            self.waiting_bytes -= request.wire_bytes();
             self.serving += 1;
             self.actions.push_back(Action::Serve(request));
         }
@@ -445,6 +462,7 @@ impl<W, R: Rules> SessionMachine<W, R> {
             self.complete(waiter, Err(Failure::Disconnected(ended)));
         }
         self.waiting.clear();
+        self.waiting_bytes = 0;
         self.inbox.clear();
         self.inbox_bytes = 0;
         self.actions.push_back(Action::Down { ended, close_connection });

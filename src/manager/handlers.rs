@@ -9,11 +9,9 @@ use super::events::NetworkEvent;
 use super::messages::{
     AddStatic, Arrived, AwaitSettled, Dial, DialEnded, Recall, Shutdown, Started, Verdict,
 };
-use super::pending::DialReply;
 use super::{ConnectionManager, PROBE};
-use crate::disconnect::{Deadline, DisconnectReason, Disconnected};
+use crate::disconnect::{DisconnectReason, Disconnected};
 use crate::error::DialError;
-use crate::session::PeerHandle;
 
 impl Handler<Dial> for ConnectionManager {
     type Result = ();
@@ -28,8 +26,8 @@ impl Handler<Dial> for ConnectionManager {
                 drop(reply.send(Err(DialError::SelfDial)));
                 return;
             }
-            if let Some(handle) = self.table.get(&peer) {
-                return self.await_settled(handle, reply);
+            if let Some(handle) = self.table.get(&peer).filter(|handle| handle.ended().is_none()) {
+                return self.await_settled(handle.session(), reply);
             }
             let avoided = self.blame.avoided_for(Instant::now().into_std(), &peer);
             if let Some(left) = avoided.filter(|_| !self.statics.is_static(&peer)) {
@@ -45,7 +43,9 @@ impl Handler<AddStatic> for ConnectionManager {
     type Result = ();
 
     fn handle(&mut self, AddStatic(addr): AddStatic, ctx: &mut Self::Context) {
-        if let Some(index) = self.statics.add(addr) {
+        if addr.peer != Some(self.us)
+            && let Some(index) = self.statics.add(addr)
+        {
             self.dial_static(ctx, index);
         }
     }
@@ -59,15 +59,11 @@ impl Handler<Arrived> for ConnectionManager {
             Ok(verdict) => Box::pin(actix::fut::ready(verdict)),
             Err(existing) => {
                 let probed = existing.clone();
-                let probe = async move { probed.ping(1, PROBE).await.iter().all(Result::is_ok) };
-                Box::pin(probe.into_actor(self).map(move |alive, manager, _| {
-                    if alive && existing.ended().is_none() {
-                        return Verdict::KeepExisting(existing);
-                    }
-                    existing.disconnect(DisconnectReason::TimedOut(Deadline::Ping));
-                    let is_static = manager.statics.is_static(&arrived.peer);
-                    manager.judge_new(&arrived, is_static)
-                }))
+                let probe = async move { probed.is_alive(PROBE).await };
+                let judge = move |alive, manager: &mut Self, _: &mut _| {
+                    manager.judge_probed(&arrived, &existing, alive)
+                };
+                Box::pin(probe.into_actor(self).map(judge))
             }
         }
     }
@@ -77,7 +73,19 @@ impl Handler<Started> for ConnectionManager {
     type Result = ();
 
     fn handle(&mut self, Started { handle, reply }: Started, _: &mut Self::Context) {
-        let Some(entry) = self.sessions.get_mut(&handle.session()) else {
+        let session = handle.session();
+        if let Some(winner) = self.by_peer.get(&handle.id()).copied().filter(|winner| *winner != session) {
+            // Another connection has won while this one was being started.
+            handle.disconnect(DisconnectReason::AlreadyConnected);
+            if let Some(entry) = self.sessions.get_mut(&session) {
+                entry.handle = Some(handle);
+            }
+            if let Some(reply) = reply {
+                self.await_settled(winner, reply);
+            }
+            return;
+        }
+        let Some(entry) = self.sessions.get_mut(&session) else {
             // It has ended before we heard that it started.
             if let Some(reply) = reply {
                 let ended = handle.ended().unwrap_or_else(Disconnected::lost);
@@ -99,21 +107,8 @@ impl Handler<Started> for ConnectionManager {
 impl Handler<AwaitSettled> for ConnectionManager {
     type Result = ();
 
-    fn handle(&mut self, AwaitSettled { handle, reply }: AwaitSettled, _: &mut Self::Context) {
-        self.await_settled(handle, reply);
-    }
-}
-
-impl ConnectionManager {
-    fn await_settled(&mut self, handle: PeerHandle, reply: DialReply) {
-        match self.sessions.get_mut(&handle.session()) {
-            Some(entry) if !entry.up => entry.waiting.push(reply),
-            Some(_) => drop(reply.send(Ok(handle))),
-            None => {
-                let ended = handle.ended().unwrap_or_else(Disconnected::lost);
-                drop(reply.send(Err(DialError::Refused(ended))));
-            }
-        }
+    fn handle(&mut self, AwaitSettled { session, reply }: AwaitSettled, _: &mut Self::Context) {
+        self.await_settled(session, reply);
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) enum Verdict {
     /// Close the connection, with this reason where it can be told.
     Refuse(DisconnectReason),
     /// Close the connection; this session stays.
-    KeepExisting(PeerHandle),
+    KeepExisting(SessionId),
 }
 
 /// The right to start one session.
@@ -76,7 +76,7 @@ pub(crate) struct DialEnded {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct AwaitSettled {
-    pub(crate) handle: PeerHandle,
+    pub(crate) session: SessionId,
     pub(crate) reply: oneshot::Sender<Result<PeerHandle, DialError>>,
 }
 

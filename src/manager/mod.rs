@@ -4,6 +4,7 @@
 //! connection; sessions live by themselves and report through bounded notices. The rules are in
 //! `machine::admission` and `machine::backoff`; this actor carries them out.
 
+mod admit;
 pub(crate) mod blame;
 pub(crate) mod events;
 mod handlers;
@@ -28,21 +29,20 @@ use blame::BlameBook;
 use events::NetworkEvent;
 use home::Home;
 use listener::Listener;
-use messages::{Arrived, Ticket, Verdict};
 use pending::{DialReply, Kit, PendingCounts};
 use statics::Statics;
 use table::PeerTable;
 
 use crate::actor::Ctx;
 use crate::config::Config;
-use crate::disconnect::{DisconnectReason, Disconnected};
+use crate::disconnect::Disconnected;
 use crate::error::DialError;
 use crate::ids::{Direction, Keypair, PeerId, ProtocolId, SessionId};
-use crate::machine::admission::{Duplicate, Existing, Occupancy, judge_duplicate};
+use crate::machine::admission::Occupancy;
 use crate::metrics;
 use crate::router::Router;
 use crate::session::PeerHandle;
-use crate::session::messages::{Notice, Notices};
+use crate::session::messages::Notice;
 use crate::stats::RequestStats;
 use crate::transport::addr::PeerAddr;
 
@@ -76,6 +76,13 @@ struct Entry {
     waiting: Vec<DialReply>,
 }
 
+/// A dial that waits for the connection which won against its own.
+struct Parked {
+    peer: PeerId,
+    waiting: Vec<DialReply>,
+    ended: Disconnected,
+}
+
 /// The actor that knows all peers.
 pub(crate) struct ConnectionManager {
     us: PeerId,
@@ -92,6 +99,9 @@ pub(crate) struct ConnectionManager {
     /// Sessions that have ended and still say goodbye.
     leaving: usize,
     next_session: u64,
+    /// Dials whose connection lost against another one that has not arrived yet: failed after a
+    /// moment. Bounded by the dials in flight.
+    parked: Vec<Parked>,
     statics: Statics,
     blame: BlameBook,
     rng: StdRng,
@@ -124,6 +134,7 @@ impl ConnectionManager {
             by_peer: HashMap::new(),
             leaving: 0,
             next_session: 1,
+            parked: Vec::new(),
             statics: Statics::default(),
             blame: BlameBook::new(config.peer_records_max, config.avoid),
             rng,
@@ -194,69 +205,6 @@ impl ConnectionManager {
         Some(pause)
     }
 
-    fn admit(&mut self, arrived: &Arrived, is_static: bool) -> Verdict {
-        let Some(notices) = Notices::reserve(&self.notices) else {
-            return Verdict::Refuse(DisconnectReason::TooManyPeers);
-        };
-        let session = SessionId(self.next_session);
-        self.next_session += 1;
-        let entry = Entry {
-            direction: arrived.direction,
-            since: Instant::now(),
-            is_static,
-            handle: None,
-            up: false,
-            waiting: Vec::new(),
-        };
-        self.sessions.insert(session, entry);
-        self.by_peer.insert(arrived.peer, session);
-        Verdict::Admit(Ticket { session, notices, seed: self.rng.random() })
-    }
-
-    /// What to do with an authenticated connection; `Err`: the existing session must be probed.
-    fn judge(&mut self, arrived: &Arrived) -> Result<Verdict, PeerHandle> {
-        let peer = arrived.peer;
-        if self.shutdown.is_some() {
-            return Ok(Verdict::Refuse(DisconnectReason::ClientQuitting));
-        }
-        if peer == self.us {
-            return Ok(Verdict::Refuse(DisconnectReason::SelfConnection));
-        }
-        if let Some(index) = arrived.static_index {
-            self.statics.learn(index, peer);
-        }
-        let is_static = self.statics.is_static(&peer);
-        if let Some(session) = self.by_peer.get(&peer).copied()
-            && let Some(entry) = self.sessions.get(&session)
-        {
-            let existing = Existing { session, direction: entry.direction, since: entry.since.into_std() };
-            let now = Instant::now().into_std();
-            let handle = entry.handle.clone();
-            match (judge_duplicate(&self.us, &peer, &existing, arrived.direction, now), handle) {
-                (Duplicate::KeepExisting, Some(handle)) => return Ok(Verdict::KeepExisting(handle)),
-                (Duplicate::ProbeExisting, Some(handle)) => return Err(handle),
-                (Duplicate::KeepNew, Some(handle)) => {
-                    handle.disconnect(DisconnectReason::AlreadyConnected);
-                    return Ok(self.admit(arrived, is_static));
-                }
-                // Admitted a moment ago and not yet started.
-                (_, None) => return Ok(Verdict::Refuse(DisconnectReason::AlreadyConnected)),
-            }
-        }
-        Ok(self.judge_new(arrived, is_static))
-    }
-
-    fn judge_new(&mut self, arrived: &Arrived, is_static: bool) -> Verdict {
-        let now = Instant::now().into_std();
-        if !is_static && self.blame.avoided_for(now, &arrived.peer).is_some() {
-            return Verdict::Refuse(DisconnectReason::Requested);
-        }
-        if !self.occupancy().may_join(&self.config.slots, arrived.direction, is_static) {
-            return Verdict::Refuse(DisconnectReason::TooManyPeers);
-        }
-        self.admit(arrived, is_static)
-    }
-
     fn on_settled(&mut self, session: SessionId) {
         let Some(entry) = self.sessions.get_mut(&session) else { return };
         let Some(handle) = entry.handle.clone() else { return };
@@ -281,9 +229,7 @@ impl ConnectionManager {
         } else {
             self.emit(NetworkEvent::PeerRefused { peer, ended, direction });
         }
-        for reply in entry.waiting {
-            drop(reply.send(Err(DialError::Refused(ended))));
-        }
+        self.pass_on(ctx, peer, session, entry.waiting, ended);
         if self.by_peer.get(&peer) == Some(&session) {
             self.by_peer.remove(&peer);
             for index in self.statics.on_session_ended(&peer, &self.config.backoff, lived) {
@@ -325,6 +271,7 @@ impl Actor for ConnectionManager {
             router: setup.router,
             ids,
             stats: setup.stats,
+            counts: self.counts.clone(),
         };
         for listener in setup.listeners {
             let run = listener.run(kit.clone(), self.home.clone(), self.counts.clone());

@@ -27,7 +27,12 @@ use crate::transport::{Connection, memory, tcp, upgrade};
 pub(crate) struct PendingCounts {
     inbound: Arc<AtomicUsize>,
     outbound: Arc<AtomicUsize>,
+    refusing: Arc<AtomicUsize>,
 }
+
+/// Authenticated connections that are being told why they get no session, at once; one more is
+/// closed without a word.
+const REFUSING_MAX: usize = 50;
 
 /// One connection in the making.
 pub(crate) struct PendingGuard(Arc<AtomicUsize>);
@@ -39,14 +44,24 @@ impl PendingCounts {
             Direction::Inbound => &self.inbound,
             Direction::Outbound => &self.outbound,
         };
-        let more = |n| (n < max).then_some(n + 1);
-        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(PendingGuard(Arc::clone(count)))
+        PendingGuard::take(count, max)
+    }
+
+    fn begin_refusal(&self) -> Option<PendingGuard> {
+        PendingGuard::take(&self.refusing, REFUSING_MAX)
     }
 
     /// Whether no further one may begin.
     pub(crate) fn is_full(&self, direction: Direction, max: usize) -> bool {
         self.begin(direction, max).is_none()
+    }
+}
+
+impl PendingGuard {
+    fn take(count: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        let more = |n| (n < max).then_some(n + 1);
+        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Self(Arc::clone(count)))
     }
 }
 
@@ -65,6 +80,7 @@ pub(crate) struct Kit {
     pub(crate) router: Arc<Router>,
     pub(crate) ids: Arc<[ProtocolId]>,
     pub(crate) stats: Arc<RequestStats>,
+    pub(crate) counts: PendingCounts,
 }
 
 pub(crate) type DialReply = oneshot::Sender<Result<PeerHandle, DialError>>;
@@ -163,10 +179,10 @@ impl Kit {
                 // A manager that has gone has also stopped the session.
                 let _ = self.manager.send(Started { handle, reply }).await;
             }
-            Ok(Verdict::KeepExisting(handle)) => {
+            Ok(Verdict::KeepExisting(session)) => {
                 self.report(static_index, None).await;
                 if let Some(reply) = reply {
-                    let _ = self.manager.send(AwaitSettled { handle, reply }).await;
+                    let _ = self.manager.send(AwaitSettled { session, reply }).await;
                 }
                 self.refuse(connection, DisconnectReason::AlreadyConnected).await;
             }
@@ -186,6 +202,7 @@ impl Kit {
     }
 
     async fn refuse(self, connection: Connection, reason: DisconnectReason) {
+        let Some(_guard) = self.counts.begin_refusal() else { return };
         refuse::refuse(connection, reason, self.router, self.config.transport).await;
     }
 

@@ -14,6 +14,8 @@ struct StaticPeer {
     backoff: Backoff,
     /// A dial is under way or scheduled.
     busy: bool,
+    /// Never dialled again: it is ourselves.
+    given_up: bool,
 }
 
 /// The static peers of a node. Bounded by configuration and the host's own calls.
@@ -29,7 +31,7 @@ impl Statics {
             return None;
         }
         let peer = addr.peer;
-        self.peers.push(StaticPeer { addr, peer, backoff: Backoff::default(), busy: true });
+        self.peers.push(StaticPeer { addr, peer, backoff: Backoff::default(), busy: true, given_up: false });
         Some(self.peers.len() - 1)
     }
 
@@ -56,10 +58,16 @@ impl Statics {
         self.peers[index].busy = false;
     }
 
+    /// Never dial this peer again.
+    pub(super) fn give_up(&mut self, peer: &PeerId) {
+        let known = self.peers.iter_mut().filter(|known| known.peer.as_ref() == Some(peer));
+        known.for_each(|known| known.given_up = true);
+    }
+
     /// The pause before this one is dialled (again). `None`: that is under way already.
     pub(super) fn next_pause(&mut self, index: usize, config: &BackoffConfig, unit: f64) -> Option<Duration> {
         let peer = &mut self.peers[index];
-        if std::mem::replace(&mut peer.busy, true) {
+        if peer.given_up || std::mem::replace(&mut peer.busy, true) {
             return None;
         }
         Some(peer.backoff.next_pause(config, unit))

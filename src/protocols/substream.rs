@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use futures::io::{AsyncRead as FuturesRead, AsyncWrite as FuturesWrite};
 use multiaddr::Multiaddr;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 
 use crate::ids::{Direction, PeerId, ProtocolId};
 
@@ -30,6 +31,8 @@ pub struct RawSubstream {
     peer: PeerId,
     remote_addr: Multiaddr,
     opened: Direction,
+    /// Tells the session, by being dropped, that nobody holds the substream any more.
+    _held: Option<oneshot::Sender<()>>,
 }
 
 impl RawSubstream {
@@ -40,7 +43,14 @@ impl RawSubstream {
         remote_addr: Multiaddr,
         opened: Direction,
     ) -> Self {
-        Self { io: Box::new(io), protocol, peer, remote_addr, opened }
+        Self { io: Box::new(io), protocol, peer, remote_addr, opened, _held: None }
+    }
+
+    /// Resolves (with an error) when the substream has been dropped.
+    pub(crate) fn on_drop(&mut self) -> oneshot::Receiver<()> {
+        let (held, dropped) = oneshot::channel();
+        self._held = Some(held);
+        dropped
     }
 
     /// The protocol that was agreed on.

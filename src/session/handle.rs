@@ -163,6 +163,19 @@ impl PeerHandle {
         self.shared.orders.disconnect(reason);
     }
 
+    /// Whether the peer answers a ping within this time. One that does not speak ping, or whose
+    /// substreams are all in use, is not dead for that.
+    pub(crate) async fn is_alive(&self, within: Duration) -> bool {
+        let probe = async {
+            match self.open(ping::ID, false).await {
+                Ok(mut substream) => ping::ping(&mut substream, rand::random(), within).await.is_ok(),
+                Err(SubstreamError::Unsupported(_) | SubstreamError::Busy) => true,
+                Err(_) => false,
+            }
+        };
+        tokio::time::timeout(within, probe).await.unwrap_or(false)
+    }
+
     pub(crate) async fn open(
         &self,
         protocol: ProtocolId,

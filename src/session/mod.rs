@@ -203,8 +203,8 @@ impl PeerSession {
     ) {
         let now = Instant::now().into_std();
         let Some(reader) = self.readers.get(&token) else { return };
-        let may_open =
-            !matches!(self.lanes[index].state, State::Live(_) | State::Unsupported) && self.ended.is_none();
+        // Identify lists what a peer accepts: a dialer that lists nothing may still open.
+        let may_open = !matches!(self.lanes[index].state, State::Live(_)) && self.ended.is_none();
         let by_listener = self.shared.direction == Direction::Outbound && reader.opened == Opened::ByPeer;
         if !may_open || by_listener {
             self.detach(ctx, token);
@@ -316,7 +316,7 @@ impl Actor for PeerSession {
         self.tasks.push(substreams::identify(control.clone(), limits, self.origin()));
         let (interval, timeout) = (config.ping_interval, config.ping_timeout);
         self.tasks.push(substreams::keepalive(control, limits, self.origin(), interval, timeout, self.seed));
-        self.pump = ctx.spawn(pump::Pump);
+        self.respawn_pump(ctx);
     }
 }
 

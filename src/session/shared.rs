@@ -157,6 +157,10 @@ impl LaneShared {
 
     pub(crate) fn set_version(&self, version: Option<u32>) {
         self.version.store(version.map_or(0, |version| u64::from(version) + 1), Ordering::Release);
+        if version.is_none() {
+            // What was meant for this session must not reach the next one.
+            *self.announcements.lock().unwrap_or_else(PoisonError::into_inner) = Announcements::default();
+        }
     }
 
     pub(crate) fn pace(&self) -> Pace {
@@ -201,10 +205,10 @@ impl fmt::Debug for LaneShared {
 
 impl Outlet for LaneShared {
     fn send(&self, message: Payload) -> bool {
-        if self.orders.ended.load(Ordering::Relaxed) {
+        let size = message.wire_bytes();
+        if self.orders.ended.load(Ordering::Relaxed) || self.version().is_none() || size > self.bytes_max {
             return false;
         }
-        let size = message.wire_bytes();
         let mut waiting = self.announcements.lock().unwrap_or_else(PoisonError::into_inner);
         while waiting.queue.len() >= self.items_max || waiting.bytes + size > self.bytes_max {
             let Some(oldest) = waiting.queue.pop_front() else { break };

@@ -2,10 +2,11 @@
 //! (identify, keepalive).
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{self, BoxFuture};
+use futures::future::{self, BoxFuture, Either};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use multiaddr::Multiaddr;
 use tokio::sync::oneshot;
@@ -59,9 +60,10 @@ pub(super) fn open(control: Control, limits: TransportLimits, origin: Origin, as
         match dial(&control, &limits, &protocol).await {
             Ok(io) if read_ahead => {
                 let (near, far) = pipe::pair(PIPE_BYTES, Duration::ZERO);
-                let substream = origin.substream(far, protocol, Direction::Outbound);
+                let mut substream = origin.substream(far, protocol, Direction::Outbound);
+                let dropped = substream.on_drop();
                 give(reply, Ok(substream));
-                splice(io, near).await;
+                splice(io, near, dropped).await;
             }
             Ok(io) => give(reply, Ok(origin.substream(io, protocol, Direction::Outbound))),
             Err(error) => give(reply, Err(error)),
@@ -105,8 +107,9 @@ pub(super) fn serve(
     Box::pin(async move {
         if handler.wants_read_ahead() {
             let (near, far) = pipe::pair(PIPE_BYTES, Duration::ZERO);
-            let substream = origin.substream(far, protocol, Direction::Inbound);
-            future::join(handler.serve(substream), splice(io, near)).await;
+            let mut substream = origin.substream(far, protocol, Direction::Inbound);
+            let dropped = substream.on_drop();
+            future::join(handler.serve(substream), splice(io, near, dropped)).await;
         } else {
             handler.serve(origin.substream(io, protocol, Direction::Inbound)).await;
         }
@@ -115,8 +118,9 @@ pub(super) fn serve(
 }
 
 /// Copies both ways until both directions have ended. A reset on one side is passed on to the
-/// other: both ends are dropped early.
-async fn splice(io: LaneIo, pipe: Pipe) {
+/// other: both ends are dropped early. Once the user has dropped its end, nothing more is read for
+/// it; what it wrote still goes out.
+async fn splice(io: LaneIo, pipe: Pipe, dropped: oneshot::Receiver<()>) {
     let breaker = pipe.breaker();
     let (mut from_peer, mut to_peer) = io.split();
     let (mut from_user, mut to_user) = pipe.split();
@@ -141,7 +145,13 @@ async fn splice(io: LaneIo, pipe: Pipe) {
             }
         }
     };
-    if future::try_join(inward, outward).await.is_err() {
+    let unless_dropped = async {
+        match future::select(pin!(inward), dropped).await {
+            Either::Left((result, _)) => result,
+            Either::Right(_) => Ok(()),
+        }
+    };
+    if future::try_join(unless_dropped, outward).await.is_err() {
         breaker.reset();
     }
 }
@@ -178,6 +188,8 @@ pub(super) fn keepalive(
             let io = match dial(&control, &limits, &ping::ID).await {
                 Ok(io) => io,
                 Err(SubstreamError::Unsupported(_)) => return TaskEnd::Done,
+                // Our own substreams leave no room: that says nothing about the peer.
+                Err(SubstreamError::Busy) => continue,
                 Err(SubstreamError::TimedOut(_)) if failures > 0 => return TaskEnd::Silent,
                 Err(_) => {
                     failures += 1;

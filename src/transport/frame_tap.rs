@@ -13,6 +13,7 @@ const DATA: u8 = 0;
 const PING: u8 = 2;
 const GO_AWAY: u8 = 3;
 const SYN: u16 = 1;
+const ACK: u16 = 2;
 const FIN: u16 = 4;
 const RST: u16 = 8;
 
@@ -246,7 +247,8 @@ impl FrameTap {
 
     fn on_inbound_frame(&mut self, now: Instant, head: Head) -> Result<(), Violation> {
         match head.kind {
-            PING if head.flags & SYN != 0 && self.pings.exceeds(now, SPAN, self.limits.pings_max) => {
+            // yamux answers whatever is not an answer itself.
+            PING if head.flags & ACK == 0 && self.pings.exceeds(now, SPAN, self.limits.pings_max) => {
                 return Err(Violation::PingFlood);
             }
             PING | GO_AWAY => return Ok(()),
