@@ -26,6 +26,7 @@ use k256::ecdsa::SigningKey;
 use super::block::{BlockRef, RawBlock};
 use super::dev_keys::{DEV_KEYS, address_of, dev_signers};
 use super::spec::{ChainSpec, DEV_CHAIN_ID, DEV_ETHER, DEV_GAS_LIMIT};
+use crate::wire::rlp;
 
 /// How many addresses without a known key receive transfers.
 const RECIPIENTS: u64 = 16;
@@ -271,10 +272,10 @@ fn ordered_root(items: &[impl Encodable2718]) -> B256 {
 fn body(transactions: &[TxEnvelope]) -> Vec<u8> {
     let mut list = Vec::new();
     alloy_rlp::encode_list(transactions, &mut list);
-    let mut body = Vec::with_capacity(list.len() + 10);
-    alloy_rlp::Header { list: true, payload_length: list.len() + 1 }.encode(&mut body);
+    let mut body = Vec::with_capacity(rlp::item_len(list.len() + 1));
+    rlp::put_list_head(list.len() + 1, &mut body);
     body.extend_from_slice(&list);
-    body.push(0xc0);
+    body.push(rlp::EMPTY_LIST);
     body
 }
 

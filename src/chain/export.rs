@@ -42,7 +42,7 @@ pub enum ExportError {
     },
 }
 
-/// Whether [`write`] could put a file there: the folder exists and takes a file. Leaves nothing
+/// Whether [`write()`] could put a file there: the folder exists and takes a file. Leaves nothing
 /// behind, and an existing file as it is.
 pub fn check_target(path: &Path) -> Result<(), ExportError> {
     drop(Temporary::create(path)?);

@@ -13,10 +13,10 @@ mod genesis;
 pub mod header;
 pub mod import;
 mod import_error;
-mod rlp_slice;
 pub mod spec;
 #[cfg(test)]
 pub(crate) mod testdata;
+pub(crate) mod values;
 pub mod verify;
 
 pub use block::{BlockRef, RawBlock};

@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod backoff;
+pub mod limits;
 pub mod message;
 pub mod outbox;
 pub mod pace;

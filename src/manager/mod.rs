@@ -6,6 +6,7 @@
 
 pub(crate) mod blame;
 pub(crate) mod events;
+mod handlers;
 pub(crate) mod home;
 pub(crate) mod listener;
 pub(crate) mod messages;
@@ -16,34 +17,29 @@ pub(crate) mod table;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use actix::fut::WrapFuture;
-use actix::{
-    Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, MessageResult, ResponseActFuture,
-    StreamHandler,
-};
+use actix::{Actor, ActorContext, AsyncContext, StreamHandler};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use blame::{BlameBook, Record};
+use blame::BlameBook;
 use events::NetworkEvent;
 use home::Home;
 use listener::Listener;
-use messages::{
-    AddStatic, Arrived, AwaitSettled, Dial, DialEnded, Recall, Shutdown, Started, Ticket, Verdict,
-};
+use messages::{Arrived, Ticket, Verdict};
 use pending::{DialReply, Kit, PendingCounts};
 use statics::Statics;
 use table::PeerTable;
 
 use crate::actor::Ctx;
 use crate::config::Config;
-use crate::disconnect::{Deadline, DisconnectReason, Disconnected};
+use crate::disconnect::{DisconnectReason, Disconnected};
 use crate::error::DialError;
 use crate::ids::{Direction, Keypair, PeerId, ProtocolId, SessionId};
 use crate::machine::admission::{Duplicate, Existing, Occupancy, judge_duplicate};
+use crate::metrics;
 use crate::router::Router;
 use crate::session::PeerHandle;
 use crate::session::messages::{Notice, Notices};
@@ -87,6 +83,7 @@ pub(crate) struct ConnectionManager {
     setup: Option<Setup>,
     config: Arc<Config>,
     table: PeerTable,
+    stats: Arc<RequestStats>,
     events: broadcast::Sender<NetworkEvent>,
     home: Home,
     counts: PendingCounts,
@@ -119,6 +116,7 @@ impl ConnectionManager {
             us: setup.keypair.public().to_peer_id(),
             kit: None,
             table: setup.table.clone(),
+            stats: Arc::clone(&setup.stats),
             events: setup.events.clone(),
             home: setup.home.clone(),
             counts: PendingCounts::default(),
@@ -333,6 +331,11 @@ impl Actor for ConnectionManager {
             self.listeners.push(AbortOnDropHandle::new(tokio::task::spawn_local(run)));
         }
         self.kit = Some(kit);
+        if cfg!(feature = "metrics") {
+            ctx.run_interval(metrics::PUBLISH_EVERY, |manager, _| {
+                metrics::publish(&manager.stats, &manager.table);
+            });
+        }
         for addr in self.config.static_peers.clone() {
             if let Some(index) = self.statics.add(addr) {
                 self.dial_static(ctx, index);
@@ -349,148 +352,6 @@ impl StreamHandler<Notice> for ConnectionManager {
             Notice::Misdeed(peer, misdeed) => self.blame.on_misdeed(peer, misdeed),
             Notice::Gone => self.leaving = self.leaving.saturating_sub(1),
         }
-        self.check_finished(ctx);
-    }
-}
-
-impl Handler<Dial> for ConnectionManager {
-    type Result = ();
-
-    fn handle(&mut self, Dial { addr, reply }: Dial, _: &mut Self::Context) {
-        if self.shutdown.is_some() {
-            drop(reply.send(Err(DialError::Shutdown)));
-            return;
-        }
-        if let Some(peer) = addr.peer {
-            if peer == self.us {
-                drop(reply.send(Err(DialError::SelfDial)));
-                return;
-            }
-            if let Some(handle) = self.table.get(&peer) {
-                return self.await_settled(handle, reply);
-            }
-            let avoided = self.blame.avoided_for(Instant::now().into_std(), &peer);
-            if let Some(left) = avoided.filter(|_| !self.statics.is_static(&peer)) {
-                drop(reply.send(Err(DialError::Avoided(left))));
-                return;
-            }
-        }
-        self.dial(addr, None, Some(reply));
-    }
-}
-
-impl Handler<AddStatic> for ConnectionManager {
-    type Result = ();
-
-    fn handle(&mut self, AddStatic(addr): AddStatic, ctx: &mut Self::Context) {
-        if let Some(index) = self.statics.add(addr) {
-            self.dial_static(ctx, index);
-        }
-    }
-}
-
-impl Handler<Arrived> for ConnectionManager {
-    type Result = ResponseActFuture<Self, Verdict>;
-
-    fn handle(&mut self, arrived: Arrived, _: &mut Self::Context) -> Self::Result {
-        match self.judge(&arrived) {
-            Ok(verdict) => Box::pin(actix::fut::ready(verdict)),
-            Err(existing) => {
-                let probed = existing.clone();
-                let probe = async move { probed.ping(1, PROBE).await.iter().all(Result::is_ok) };
-                Box::pin(probe.into_actor(self).map(move |alive, manager, _| {
-                    if alive && existing.ended().is_none() {
-                        return Verdict::KeepExisting(existing);
-                    }
-                    existing.disconnect(DisconnectReason::TimedOut(Deadline::Ping));
-                    let is_static = manager.statics.is_static(&arrived.peer);
-                    manager.judge_new(&arrived, is_static)
-                }))
-            }
-        }
-    }
-}
-
-impl Handler<Started> for ConnectionManager {
-    type Result = ();
-
-    fn handle(&mut self, Started { handle, reply }: Started, _: &mut Self::Context) {
-        let Some(entry) = self.sessions.get_mut(&handle.session()) else {
-            // It has ended before we heard that it started.
-            if let Some(reply) = reply {
-                let ended = handle.ended().unwrap_or_else(Disconnected::lost);
-                drop(reply.send(Err(DialError::Refused(ended))));
-            }
-            return;
-        };
-        entry.waiting.extend(reply);
-        entry.handle = Some(handle.clone());
-        self.table.insert(handle.clone());
-        if self.shutdown.is_some() {
-            handle.disconnect(DisconnectReason::ClientQuitting);
-        } else if handle.is_settled() {
-            self.on_settled(handle.session());
-        }
-    }
-}
-
-impl Handler<AwaitSettled> for ConnectionManager {
-    type Result = ();
-
-    fn handle(&mut self, AwaitSettled { handle, reply }: AwaitSettled, _: &mut Self::Context) {
-        self.await_settled(handle, reply);
-    }
-}
-
-impl ConnectionManager {
-    fn await_settled(&mut self, handle: PeerHandle, reply: DialReply) {
-        match self.sessions.get_mut(&handle.session()) {
-            Some(entry) if !entry.up => entry.waiting.push(reply),
-            Some(_) => drop(reply.send(Ok(handle))),
-            None => {
-                let ended = handle.ended().unwrap_or_else(Disconnected::lost);
-                drop(reply.send(Err(DialError::Refused(ended))));
-            }
-        }
-    }
-}
-
-impl Handler<DialEnded> for ConnectionManager {
-    type Result = ();
-
-    fn handle(&mut self, DialEnded { static_index, error }: DialEnded, ctx: &mut Self::Context) {
-        let Some(index) = static_index else { return };
-        self.statics.on_dial_ended(index);
-        let Some(error) = error else { return };
-        let again_in = if self.shutdown.is_none() { self.schedule(ctx, index) } else { None };
-        let addr = self.statics.addr(index).to_multiaddr();
-        self.emit(NetworkEvent::DialFailed { addr, error, again_in });
-    }
-}
-
-impl Handler<Recall> for ConnectionManager {
-    type Result = MessageResult<Recall>;
-
-    fn handle(&mut self, Recall(peer): Recall, _: &mut Self::Context) -> Self::Result {
-        let record = self.blame.of(&peer);
-        MessageResult((record != Record::default()).then_some(record))
-    }
-}
-
-impl Handler<Shutdown> for ConnectionManager {
-    type Result = ();
-
-    fn handle(&mut self, Shutdown { reply }: Shutdown, ctx: &mut Self::Context) {
-        let first = self.shutdown.is_none();
-        self.shutdown.get_or_insert_default().extend(reply);
-        if !first {
-            return;
-        }
-        self.listeners.clear();
-        for handle in self.sessions.values().filter_map(|entry| entry.handle.as_ref()) {
-            handle.disconnect(DisconnectReason::ClientQuitting);
-        }
-        ctx.run_later(self.config.shutdown_timeout, |manager, ctx| manager.finish(ctx));
         self.check_finished(ctx);
     }
 }

@@ -45,9 +45,10 @@ impl Statics {
         self.peers.iter().any(|known| known.peer.as_ref() == Some(peer))
     }
 
-    /// Dialling this one led to that peer.
+    /// Dialling this one led to that peer, and so the dial is over.
     pub(super) fn learn(&mut self, index: usize, peer: PeerId) {
         self.peers[index].peer = Some(peer);
+        self.peers[index].busy = false;
     }
 
     /// The dial of this one is over.
@@ -79,5 +80,23 @@ impl Statics {
                 index
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_was_reached_is_dialled_again_once_its_session_has_ended() {
+        let (config, mut statics) = (BackoffConfig::default(), Statics::default());
+        let index = statics.add("/memory/7".parse().unwrap()).unwrap();
+        assert_eq!(statics.next_pause(index, &config, 0.5), None, "the first dial is under way");
+        let peer = PeerId::random();
+        statics.learn(index, peer);
+        assert!(statics.is_static(&peer));
+        assert_eq!(statics.on_session_ended(&peer, &config, Duration::from_secs(1)), [index]);
+        assert_eq!(statics.next_pause(index, &config, 0.5), Some(config.first));
+        assert_eq!(statics.next_pause(index, &config, 0.5), None, "a dial is scheduled already");
     }
 }

@@ -21,6 +21,11 @@ impl PeerTable {
         self.peers.get(peer).map(|handle| handle.clone())
     }
 
+    /// The session with this id, if it is still there.
+    pub fn find(&self, session: SessionId) -> Option<PeerHandle> {
+        self.peers.iter().find(|handle| handle.session() == session).map(|handle| handle.clone())
+    }
+
     /// All sessions, ordered by peer id.
     pub fn all(&self) -> Vec<PeerHandle> {
         let mut all: Vec<PeerHandle> = self.peers.iter().map(|handle| handle.clone()).collect();

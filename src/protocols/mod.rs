@@ -1,6 +1,6 @@
 //! What a protocol is to the rest of the crate: traits, and each protocol in its own file.
 //!
-//! Owns: the traits [`Exchange`], [`Request`], [`Protocol`] and [`Outlet`]. Never: a socket, an
+//! Owns: the traits [`Exchange`], [`Request`], [`simple::Protocol`] and [`Outlet`]. Never: a socket, an
 //! actor, a `PeerHandle`. A session drives an [`Exchange`] over one long-lived substream; the
 //! exchange decides what messages mean and answers the peer's requests.
 
@@ -76,7 +76,8 @@ pub trait Exchange: Send + Sync + 'static {
         None
     }
 
-    /// Judges the peer's first message, which has the code of our own handshake message.
+    /// Judges the peer's first message, which has the code of our own handshake message. `theirs`
+    /// is its body as it came over the wire, still in the [`Encoding`] of the exchange.
     fn accept(&self, version: u32, theirs: Bytes) -> Result<(), DisconnectReason> {
         let _ = (version, theirs);
         Ok(())
@@ -103,7 +104,8 @@ pub trait Exchange: Send + Sync + 'static {
         Box::pin(async { Err(ServeError::Breach(Breach::UnknownCode)) })
     }
 
-    /// The exchange with this peer is up: its handshake, if any, was accepted.
+    /// The exchange with this peer is up: its handshake, if any, was accepted. `theirs` are the
+    /// bytes that [`accept`](Self::accept) saw.
     fn on_up(&self, from: From, direction: Direction, theirs: Option<Bytes>, outlet: Arc<dyn Outlet>) {
         let _ = (from, direction, theirs, outlet);
     }

@@ -1,7 +1,6 @@
 //! One exchange of a session: its substream, its machine, and what is being served on it.
 
 use std::collections::VecDeque;
-use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -13,7 +12,7 @@ use super::messages::{Ask, Waiter};
 use super::rules::ExchangeRules;
 use super::shared::{LaneShared, Shared};
 use super::writer::Writer;
-use crate::disconnect::{DisconnectReason, Disconnected};
+use crate::disconnect::{Breach, DisconnectReason, Disconnected, Side};
 use crate::ids::RequestId;
 use crate::machine::message::Payload;
 use crate::machine::session::{Action, Failure, Misdeed, SessionMachine};
@@ -44,8 +43,6 @@ pub(super) struct Lane {
 
 /// What became of a lane in a round.
 pub(super) enum LaneEvent {
-    /// The handshake is through.
-    Up,
     /// The exchange is over; what waits is still being written.
     Down { ended: Disconnected, close_connection: bool },
     /// Counted against the peer.
@@ -68,7 +65,7 @@ pub(super) struct Live {
     /// The protocol was told that the exchange is up.
     announced: bool,
     /// The substream's reading side has ended.
-    pub(super) ended: Option<Option<io::Error>>,
+    pub(super) ended: bool,
     /// Written to its end, closed, or broken: nothing is left to wait for.
     pub(super) flushed: bool,
     /// The machine is over.
@@ -140,7 +137,7 @@ impl Live {
             starting: VecDeque::new(),
             taking: None,
             announced: false,
-            ended: None,
+            ended: false,
             flushed: false,
             down: None,
         }
@@ -154,8 +151,8 @@ impl Live {
         shared: &Shared,
         events: &mut Vec<LaneEvent>,
     ) {
+        let now = Instant::now().into_std();
         loop {
-            let now = Instant::now().into_std();
             let mut progress = self.act(lane, shared, events);
             progress |= self.serve(now, cx, lane);
             progress |= self.take(cx);
@@ -163,7 +160,7 @@ impl Live {
                 break;
             }
         }
-        self.write(cx);
+        self.write(now, cx);
         // Written bytes may have let further replies start.
         if self.act(lane, shared, events) || !self.starting.is_empty() {
             cx.waker().wake_by_ref();
@@ -186,7 +183,6 @@ impl Live {
                     lane.set_version(Some(self.from.version));
                     let outlet: Arc<dyn Outlet> = Arc::clone(lane) as Arc<dyn Outlet>;
                     lane.exchange.on_up(self.from, shared.direction, theirs, outlet);
-                    events.push(LaneEvent::Up);
                 }
                 Action::Misdeed(misdeed) => events.push(LaneEvent::Misdeed(misdeed)),
                 Action::Down { ended, close_connection } => {
@@ -209,7 +205,9 @@ impl Live {
                 Poll::Pending => self.serving.push(answer),
             }
         }
-        while let Poll::Ready(Some(answer)) = self.serving.poll_next_unpin(cx) {
+        while !self.serving.is_empty()
+            && let Poll::Ready(Some(answer)) = self.serving.poll_next_unpin(cx)
+        {
             progress = true;
             self.machine.on_reply(now, reply(answer));
         }
@@ -224,11 +222,19 @@ impl Live {
         true
     }
 
-    fn write(&mut self, cx: &mut Context<'_>) {
+    fn write(&mut self, now: std::time::Instant, cx: &mut Context<'_>) {
         if self.flushed {
             return;
         }
-        let now = Instant::now().into_std();
+        if self.down.is_some_and(|ended| ended.side != Side::Local) {
+            // The peer has left: nothing that waits is worth waiting for.
+            let _ = self.writer.poll_close(cx);
+            self.flushed = true;
+            return;
+        }
+        if !self.machine.has_output() && !self.writer.has_output() && self.down.is_none() {
+            return;
+        }
         match self.writer.drain(cx, self.machine.outbox()) {
             Ok(drained) => {
                 self.machine.on_written(now, drained.progress, drained.blocked);
@@ -274,7 +280,6 @@ fn reply(answer: Result<Payload, ServeError>) -> Result<Option<Payload>, Disconn
 }
 
 fn blame(error: ServeError) -> DisconnectReason {
-    use crate::disconnect::Breach;
     match error {
         ServeError::Malformed(_) => DisconnectReason::Breach(Breach::Malformed),
         ServeError::Breach(breach) => DisconnectReason::Breach(breach),

@@ -1,10 +1,10 @@
 //! One long-lived actor per peer: it owns the connection and its long-lived substreams.
 //!
-//! Owns: the muxer's driver, one [`lane::Lane`] per exchange, raw substreams, keepalive. Never:
+//! Owns: the muxer's driver, one lane per exchange (`lane.rs`), raw substreams, keepalive. Never:
 //! decides what a message means (machines and protocols do) or who may have a session (the
 //! manager does). Bytes come in as attached streams and leave through each lane's outbox; the
 //! mailbox carries requests of ours (one per permit) and control. All writing, serving and timing
-//! happens in one place, [`pump`].
+//! happens in one place, `pump.rs`.
 
 pub(crate) mod handle;
 pub(crate) mod lane;
@@ -21,7 +21,7 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Waker;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, AsyncContext, Handler, SpawnHandle, StreamHandler};
@@ -45,6 +45,7 @@ use crate::router::Router;
 use crate::stats::RequestStats;
 use crate::transport::mux::{Control, MuxEnd, Substream};
 use crate::transport::{Connection, TransportLimits};
+use crate::wire::segment::Segment;
 
 /// Everything a session needs to start.
 pub(crate) struct Start {
@@ -343,12 +344,7 @@ impl StreamHandler<ReaderItem> for PeerSession {
     fn handle(&mut self, item: ReaderItem, ctx: &mut Self::Context) {
         let ReaderItem { token, event } = item;
         match event {
-            ReaderEvent::Segments(segments) => {
-                let now = Instant::now().into_std();
-                if let Some(live) = self.live_by_token(token) {
-                    segments.into_iter().for_each(|segment| live.machine.on_segment(now, segment));
-                }
-            }
+            ReaderEvent::Segments(segments) => return self.on_segments(ctx, token, segments),
             ReaderEvent::Exchange { lane, version, io } => self.on_exchange(ctx, token, lane, version, io),
             ReaderEvent::Handler { protocol, handler, io } => {
                 self.readers.remove(&token);
@@ -362,7 +358,8 @@ impl StreamHandler<ReaderItem> for PeerSession {
             ReaderEvent::Ended(error) => {
                 self.readers.remove(&token);
                 if let Some(live) = self.live_by_token(token) {
-                    live.ended = Some(error);
+                    tracing::trace!(?error, "substream ended");
+                    live.ended = true;
                 }
             }
             ReaderEvent::Failed(error) => self.on_not_agreed(token, error.is_unsupported()),
@@ -376,6 +373,24 @@ impl StreamHandler<ReaderItem> for PeerSession {
 }
 
 impl PeerSession {
+    /// The hot path: what a batch causes is done at once, answers and replies included.
+    fn on_segments(&mut self, ctx: &mut Ctx<Self>, token: u64, segments: Vec<Segment>) {
+        let of_token = |lane: &mut Lane| lane.live().is_some_and(|live| live.token == token);
+        let Some(index) = self.lanes.iter_mut().position(of_token) else { return };
+        if let Some(live) = self.lanes[index].live() {
+            let now = Instant::now().into_std();
+            segments.into_iter().for_each(|segment| live.machine.on_segment(now, segment));
+        }
+        // The pump has run before any reader did, so the waker is that of this actor's task.
+        let waker = self.waker.clone();
+        self.turn_lane(index, ctx, &mut Context::from_waker(&waker));
+        let alarm = self.alarm.as_ref().map(|alarm| alarm.deadline());
+        let earlier = self.next_deadline().is_some_and(|next| alarm.is_none_or(|alarm| next < alarm));
+        if earlier || self.ended.is_some() || self.notices.settled.is_some() {
+            self.wake();
+        }
+    }
+
     fn live_by_token(&mut self, token: u64) -> Option<&mut Live> {
         self.lanes.iter_mut().filter_map(Lane::live).find(|live| live.token == token)
     }

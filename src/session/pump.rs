@@ -37,7 +37,7 @@ impl ActorFuture<PeerSession> for Pump {
         session.poll_connection(ctx, cx);
         session.take_orders();
         session.poll_tasks(cx);
-        session.poll_lanes(ctx, cx);
+        (0..session.lanes.len()).for_each(|index| session.turn_lane(index, ctx, cx));
         session.check_settled();
         session.keep_time(ctx, cx);
         if session.is_done() {
@@ -65,8 +65,7 @@ impl PeerSession {
             self.mux_end = Some(end.unwrap_or(crate::transport::mux::MuxEnd::RemoteClosed));
         }
         // What arrived before the end is read first: the readers end by themselves.
-        let readers_live =
-            self.lanes.iter_mut().filter_map(|lane| lane.live()).any(|live| live.ended.is_none());
+        let readers_live = self.lanes.iter_mut().filter_map(|lane| lane.live()).any(|live| !live.ended);
         if let Some(end) = &self.mux_end
             && self.ended.is_none()
             && !readers_live
@@ -78,6 +77,9 @@ impl PeerSession {
     }
 
     fn take_orders(&mut self) {
+        if !self.shared.orders.take_changed() {
+            return;
+        }
         if let Some(reason) = self.shared.orders.take_disconnect() {
             self.end(Disconnected::local(reason));
         }
@@ -102,36 +104,31 @@ impl PeerSession {
         }
     }
 
-    fn poll_lanes(&mut self, ctx: &mut Ctx<Self>, cx: &mut Context<'_>) {
-        let mut events = Vec::new();
-        for index in 0..self.lanes.len() {
-            let lane = &mut self.lanes[index];
-            let lane_shared = Arc::clone(&lane.shared);
-            let Some(live) = lane.live() else { continue };
-            let connection_over = self.mux_end.as_ref();
-            if let Some(ended) = &live.ended
-                && live.down.is_none()
-            {
-                let how = match (connection_over, ended) {
-                    (Some(end), _) => ended_by(end),
-                    (None, _) => Disconnected::remote(DisconnectReason::SubstreamClosed),
-                };
-                live.machine.on_closed(how);
-            }
-            live.turn(cx, &lane_shared, &self.shared, &mut events);
-            for event in events.drain(..) {
-                match event {
-                    LaneEvent::Up => {}
-                    LaneEvent::Misdeed(misdeed) => {
-                        // Counting is worth a place in the queue, not a wait.
-                        drop(self.notices.other.try_send(Notice::Misdeed(self.shared.peer, misdeed)));
-                    }
-                    LaneEvent::Down { ended, close_connection: true } => self.end(ended),
-                    LaneEvent::Down { .. } => {}
-                }
-            }
-            self.close_lane_if_over(ctx, index);
+    /// Carries out what the machine of one lane has decided, serves, and writes what waits.
+    pub(super) fn turn_lane(&mut self, index: usize, ctx: &mut Ctx<Self>, cx: &mut Context<'_>) {
+        let lane = &mut self.lanes[index];
+        let lane_shared = Arc::clone(&lane.shared);
+        let Some(live) = lane.live() else { return };
+        if live.ended && live.down.is_none() {
+            let how = match &self.mux_end {
+                Some(end) => ended_by(end),
+                None => Disconnected::remote(DisconnectReason::SubstreamClosed),
+            };
+            live.machine.on_closed(how);
         }
+        let mut events = Vec::new();
+        live.turn(cx, &lane_shared, &self.shared, &mut events);
+        for event in events {
+            match event {
+                LaneEvent::Misdeed(misdeed) => {
+                    // Counting is worth a place in the queue, not a wait.
+                    drop(self.notices.other.try_send(Notice::Misdeed(self.shared.peer, misdeed)));
+                }
+                LaneEvent::Down { ended, close_connection: true } => self.end(ended),
+                LaneEvent::Down { .. } => {}
+            }
+        }
+        self.close_lane_if_over(ctx, index);
     }
 
     /// A lane whose machine is over and whose last word is out gives its substream back.
@@ -183,7 +180,7 @@ impl PeerSession {
         }
     }
 
-    fn next_deadline(&mut self) -> Option<Instant> {
+    pub(super) fn next_deadline(&mut self) -> Option<Instant> {
         let settle = self.notices.settled.is_some().then_some(self.settle_by);
         let mut next = [settle, self.close_by].into_iter().flatten().min();
         for lane in &mut self.lanes {

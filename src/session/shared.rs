@@ -92,6 +92,8 @@ impl fmt::Debug for Shared {
 #[derive(Debug, Default)]
 pub(crate) struct Orders {
     disconnect: Mutex<Option<DisconnectReason>>,
+    /// Something was ordered, reported or announced since the last look.
+    changed: AtomicBool,
     ended: AtomicBool,
     waker: AtomicWaker,
 }
@@ -99,7 +101,18 @@ pub(crate) struct Orders {
 impl Orders {
     pub(crate) fn disconnect(&self, reason: DisconnectReason) {
         self.disconnect.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+        self.notify();
+    }
+
+    fn notify(&self) {
+        self.changed.store(true, Ordering::Release);
         self.waker.wake();
+    }
+
+    /// Whether anything was ordered, reported or announced since the last look: the one thing that
+    /// is read at every turn of a session.
+    pub(crate) fn take_changed(&self) -> bool {
+        self.changed.load(Ordering::Acquire) && self.changed.swap(false, Ordering::AcqRel)
     }
 
     pub(crate) fn take_disconnect(&self) -> Option<DisconnectReason> {
@@ -160,14 +173,13 @@ impl LaneShared {
     /// A caller could not use an answer. Reports coalesce until the session looks.
     pub(crate) fn report(&self, excess: bool) {
         let flag = if excess { &self.excess } else { &self.malformed };
-        flag.store(true, Ordering::Relaxed);
-        self.orders.waker.wake();
+        flag.store(true, Ordering::Release);
+        self.orders.notify();
     }
 
     /// `(malformed, excess)` since the last look.
     pub(crate) fn take_reports(&self) -> (bool, bool) {
-        let take = |flag: &AtomicBool| flag.load(Ordering::Relaxed) && flag.swap(false, Ordering::Relaxed);
-        (take(&self.malformed), take(&self.excess))
+        (self.malformed.swap(false, Ordering::Acquire), self.excess.swap(false, Ordering::Acquire))
     }
 
     /// Moves what was announced since the last look to the session.
@@ -201,7 +213,7 @@ impl Outlet for LaneShared {
         waiting.bytes += size;
         waiting.queue.push_back(message);
         drop(waiting);
-        self.orders.waker.wake();
+        self.orders.notify();
         true
     }
 

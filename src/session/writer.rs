@@ -66,6 +66,11 @@ impl Writer {
         Ok(Drained { progress, blocked: false })
     }
 
+    /// Whether bytes wait that the substream has not taken.
+    pub(super) fn has_output(&self) -> bool {
+        !self.batch.is_empty()
+    }
+
     /// Half-closes behind what was written.
     pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_close(cx)

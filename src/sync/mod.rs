@@ -1,7 +1,44 @@
 //! Headers, then bodies, from several peers at once, into a store.
+//!
+//! Owns: what to ask of whom, what answers mean, in which order blocks reach the store. Never: a
+//! socket, an actor: peers are behind the [`Source`] trait (`eth_source.rs` is the real one), the
+//! chain behind [`ChainStore`]. `plan.rs` decides, `driver.rs` carries out.
+//!
+//! ```text
+//! Source ─ answers ─> SyncPlan ─ Verify ─> Offload ─ verdict ─> SyncPlan ─ Deliver ─> ChainStore
+//!    ^                   │ Ask, Cancel, Blame
+//!    └───────────────────┘
+//! ```
+//!
+//! Reading order: `source.rs`, `config.rs`, `plan.rs` (inputs), `ask.rs` (who is asked), `answer.rs`, `headers.rs`
+//! and `window.rs` (ranges and blocks), `join.rs` (links and conflicts), `fork.rs` and `heavier.rs`
+//! (branches), `peers.rs`, `pace.rs`, `check.rs`, `driver.rs`.
 
+mod answer;
+mod ask;
+mod check;
+mod checks;
+mod config;
+mod driver;
+mod eth_source;
+mod fork;
+mod headers;
+mod heavier;
+mod join;
 pub mod memory;
+mod pace;
+mod peers;
+mod plan;
+mod progress;
+mod requests;
+pub mod source;
 pub mod store;
+mod window;
 
+pub use config::SyncConfig;
+pub use driver::{SyncError, SyncHandle, Syncer};
+pub use eth_source::EthSource;
 pub use memory::MemoryStore;
+pub use progress::{Progress, RequestCounts};
+pub use source::{Candidate, Claim, Source, SourceEvent};
 pub use store::{ChainStore, StoreError};

@@ -25,6 +25,14 @@ impl Endpoint {
             Self::Memory(port) => Multiaddr::empty().with(Protocol::Memory(port)),
         }
     }
+
+    /// The TCP port, if there is one.
+    pub fn port(self) -> Option<u16> {
+        match self {
+            Self::Tcp(addr) => Some(addr.port()),
+            Self::Memory(_) => None,
+        }
+    }
 }
 
 /// An address that can be dialled or listened on, perhaps with the identity expected there.

@@ -5,59 +5,21 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::pin::Pin;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
-use super::mux::{Control, LiveGuard, Mux, MuxEnd, OpenReply, Substream};
+use super::mux::{Command, Control, Mux, MuxEnd, OpenReply};
 use super::pipe::{self, Breaker, Pipe};
+use super::substream::{LiveGuard, MemorySubstream, Substream};
 use super::{Connection, Traffic, TransportLimits};
 use crate::ids::{Direction, PeerId};
 use crate::transport::addr::Endpoint;
 
 /// Bytes in flight per substream and direction, as yamux' first window.
 const WINDOW: usize = 256 << 10;
-
-/// A substream of the memory transport.
-#[derive(Debug)]
-pub struct MemorySubstream {
-    pipe: Pipe,
-    traffic: Arc<Traffic>,
-    _live: Option<LiveGuard>,
-}
-
-impl AsyncRead for MemorySubstream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.pipe).poll_read(cx, buf);
-        if let Poll::Ready(Ok(read)) = polled {
-            self.traffic.add_in(read);
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for MemorySubstream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.pipe).poll_write(cx, buf);
-        if let Poll::Ready(Ok(written)) = polled {
-            self.traffic.add_out(written);
-        }
-        polled
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.pipe).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.pipe).poll_close(cx)
-    }
-}
 
 /// A socket that a listener accepts: the dialler's identity and its half of the link.
 #[derive(Debug)]
@@ -147,13 +109,11 @@ pub(crate) fn connect(
     limits: &TransportLimits,
 ) -> Connection {
     let traffic = Arc::new(Traffic::default());
-    let (open, open_requests) = mpsc::channel(limits.outbound_substreams_max.max(1));
-    let (close, close_requests) = mpsc::channel(1);
+    let (commands, asked) = mpsc::channel(limits.outbound_substreams_max.max(1) + 1);
     let (inbound_sender, inbound) = mpsc::channel(limits.inbound_substreams_max.max(1));
     let driver = Driver {
         link,
-        open_requests,
-        close_requests,
+        commands: asked,
         inbound: inbound_sender,
         live_in: Arc::default(),
         live_out: Arc::default(),
@@ -168,15 +128,14 @@ pub(crate) fn connect(
         remote_addr: remote.to_multiaddr(),
         security: "memory",
         muxer: "memory",
-        mux: Mux { control: Control { open, close }, inbound, driver: Box::pin(driver.run()) },
+        mux: Mux { control: Control { commands }, inbound, driver: Box::pin(driver.run()) },
         traffic,
     }
 }
 
 struct Driver {
     link: Link,
-    open_requests: mpsc::Receiver<OpenReply>,
-    close_requests: mpsc::Receiver<()>,
+    commands: mpsc::Receiver<Command>,
     inbound: mpsc::Sender<Substream>,
     live_in: Arc<AtomicUsize>,
     live_out: Arc<AtomicUsize>,
@@ -191,8 +150,10 @@ impl Driver {
         loop {
             tokio::select! {
                 biased;
-                _ = self.close_requests.recv() => return MuxEnd::Closed,
-                Some(reply) = self.open_requests.recv() => self.open(reply),
+                Some(command) = self.commands.recv() => match command {
+                    Command::Close => return MuxEnd::Closed,
+                    Command::Open(reply) => self.open(reply),
+                },
                 pipe = self.link.from_other.recv() => match pipe {
                     Some(pipe) => self.accept(pipe),
                     None => return MuxEnd::RemoteClosed,
@@ -205,7 +166,7 @@ impl Driver {
         self.breakers.retain(|breaker| !breaker.is_gone());
         self.breakers.push(pipe.breaker());
         let traffic = Arc::clone(&self.traffic);
-        Substream::Memory(MemorySubstream { pipe, traffic, _live: Some(live) })
+        Substream::Memory(MemorySubstream::new(pipe, traffic, live))
     }
 
     fn open(&mut self, reply: OpenReply) {

@@ -12,8 +12,10 @@ pub mod memory;
 pub mod mux;
 pub mod negotiate;
 pub mod pipe;
+pub mod substream;
 pub mod tcp;
 pub mod upgrade;
+pub mod yamux;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

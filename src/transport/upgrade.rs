@@ -11,7 +11,7 @@ use libp2p_core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
 use multiaddr::Multiaddr;
 
 use super::negotiate::{self, Budgeted, NegotiateError};
-use super::{Connection, Traffic, TransportLimits, mux};
+use super::{Connection, Traffic, TransportLimits, mux, yamux};
 use crate::error::UpgradeError;
 use crate::ids::{Direction, Keypair, PeerId, ProtocolId};
 
@@ -80,7 +80,7 @@ where
         return Err(UpgradeError::WrongIdentity { expected, actual });
     }
     let socket = agree(socket, YAMUX, direction, limits).await?;
-    Ok((actual, mux::yamux(socket, direction, limits)))
+    Ok((actual, yamux::yamux(socket, direction, limits)))
 }
 
 async fn agree<T>(

@@ -33,7 +33,8 @@ impl Junk {
 
     /// Exactly `len` bytes.
     pub(crate) fn exactly(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| self.next() as u8).collect()
+        let words = (0..len.div_ceil(8)).flat_map(|_| self.next().to_le_bytes());
+        words.take(len).collect()
     }
 
     /// Up to `max` bytes.

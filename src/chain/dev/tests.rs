@@ -4,12 +4,11 @@ use k256::ecdsa::{RecoveryId, VerifyingKey};
 
 use super::super::dev_keys::dev_addresses;
 use super::super::header::HeaderFacts;
-use super::super::rlp_slice::whole_list;
 use super::super::verify::{check_body, check_header_link, check_receipts};
 use super::*;
 
 fn transactions(block: &RawBlock) -> Vec<TxEnvelope> {
-    let mut lists = whole_list(&block.body, "body").unwrap();
+    let mut lists = rlp::List::whole(&block.body).unwrap().rest();
     alloy_rlp::Decodable::decode(&mut lists).unwrap()
 }
 

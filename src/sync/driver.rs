@@ -1,0 +1,364 @@
+//! Carries out what the plan decides: requests, hashing, deliveries, progress.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_primitives::U256;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::future::{AbortHandle, Abortable, BoxFuture, FutureExt};
+use futures::stream::FuturesUnordered;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::check::Verdict;
+use super::config::SyncConfig;
+use super::fork::Stored;
+use super::plan::{Action, Query, Start, SyncPlan};
+use super::progress::{Meter, Progress, eta};
+use super::requests::Ticket;
+use super::source::{Candidate, Source, SourceEvent};
+use super::store::{ChainStore, StoreError};
+use crate::chain::{BlockRef, HeaderFacts};
+use crate::disconnect::DisconnectReason;
+use crate::error::RequestError;
+use crate::offload::{self, Offload};
+
+/// So often in a row the store may refuse what follows its own head before that is an error.
+const MOVES_MAX: u32 = 3;
+/// Progress other than a new head is told at most this often.
+const PUBLISH_EVERY: Duration = Duration::from_millis(50);
+
+/// Why a sync ended before its time.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SyncError {
+    /// The store did not take verified blocks.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The trusted head has a number that our chain has passed with another block.
+    #[error("the trusted head is block {number}, and our block {number} is another")]
+    OtherBranch {
+        /// Its number.
+        number: u64,
+    },
+    /// Work given to the [`Offload`] was lost: a job panicked, or the pool is going down.
+    #[error("offloaded work was lost")]
+    OffloadLost,
+}
+
+/// Brings a chain to the head of its peers and keeps it there.
+///
+/// Made with [`Syncer::new`], watched and stopped through [`Syncer::handle`], driven by
+/// [`Syncer::run`].
+pub struct Syncer<S: ?Sized> {
+    source: Arc<S>,
+    store: Arc<dyn ChainStore>,
+    offload: Arc<dyn Offload>,
+    config: SyncConfig,
+    progress: watch::Sender<Progress>,
+    stop: CancellationToken,
+}
+
+/// Watches and stops a sync. Cheap to clone; it outlives the sync.
+#[derive(Debug, Clone)]
+pub struct SyncHandle {
+    progress: watch::Receiver<Progress>,
+    stop: CancellationToken,
+}
+
+impl SyncHandle {
+    /// How far the sync is.
+    pub fn progress(&self) -> Progress {
+        *self.progress.borrow()
+    }
+
+    /// Tells when [`progress`](Self::progress) changes, the head included. Changes that come before
+    /// the last one was looked at are merged; the last one always arrives. The channel closes when
+    /// the sync is dropped.
+    pub fn subscribe(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// Ends the sync: its `run` returns, requests in flight are dropped. A batch that the store is
+    /// taking is finished. Calling it again does nothing.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+}
+
+impl<S: Source + ?Sized> Syncer<S> {
+    /// A sync from `source` into `store`, which hashes through `offload`. Nothing happens before
+    /// [`run`](Self::run).
+    pub fn new(
+        source: Arc<S>,
+        store: Arc<dyn ChainStore>,
+        offload: Arc<dyn Offload>,
+        config: SyncConfig,
+    ) -> Self {
+        let head = store.head();
+        let number = head.map_or(0, |head| head.number);
+        let progress = Progress {
+            start: number,
+            headers: number,
+            bodies: number,
+            target: number,
+            head,
+            ..Progress::default()
+        };
+        let (progress, _) = watch::channel(progress);
+        Self { source, store, offload, config: config.bounded(), progress, stop: CancellationToken::new() }
+    }
+
+    /// To watch and stop it, before and while it runs.
+    pub fn handle(&self) -> SyncHandle {
+        SyncHandle { progress: self.progress.subscribe(), stop: self.stop.clone() }
+    }
+
+    /// Follows the peers until the trusted head is stored, the handle's `stop` is called, or the
+    /// source's events end; without a trusted head it goes on for ever.
+    ///
+    /// Dropping the future drops every request. A batch handed to the store may still arrive there.
+    pub async fn run(self) -> Result<(), SyncError>
+    where
+        S: 'static,
+    {
+        let stop = self.stop.clone();
+        if let Some(trusted) = self.config.trusted_head
+            && self.store.number(&trusted).is_some()
+        {
+            self.progress.send_modify(|progress| progress.at_target = true);
+            return Ok(());
+        }
+        let driver = Driver::new(self);
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Ok(()),
+            result = driver.run() => result,
+        }
+    }
+}
+
+/// What a task of ours came to.
+enum Done {
+    Answer(Ticket, Result<Vec<Bytes>, RequestError>),
+    Verdict(Ticket, Option<Verdict>),
+    Stored(Option<Result<(), StoreError>>),
+}
+
+/// The running sync. Tasks are requests (bounded by the plan), at most `checks_max` checks and one
+/// delivery; all of them live in this value and end with it.
+struct Driver<S: ?Sized> {
+    syncer: Syncer<S>,
+    plan: SyncPlan,
+    tasks: FuturesUnordered<BoxFuture<'static, Option<Done>>>,
+    requests: BTreeMap<Ticket, AbortHandle>,
+    meter: Meter,
+    published: Option<Instant>,
+    moves: u32,
+}
+
+impl<S: Source + ?Sized> Driver<S> {
+    fn new(syncer: Syncer<S>) -> Self {
+        let start = start_of(&*syncer.store, syncer.config.fork_depth_max);
+        let plan = SyncPlan::new(now(), syncer.config.clone(), start);
+        Self {
+            syncer,
+            plan,
+            tasks: FuturesUnordered::new(),
+            requests: BTreeMap::new(),
+            meter: Meter::default(),
+            published: None,
+            moves: 0,
+        }
+    }
+
+    async fn run(mut self) -> Result<(), SyncError> {
+        // First listen, then look, so that no peer is missed in between.
+        let mut events = self.syncer.source.events();
+        self.read_candidates();
+        loop {
+            while let Some(action) = self.plan.poll_action() {
+                if self.act(action)? {
+                    self.published = None;
+                    self.publish();
+                    return Ok(());
+                }
+            }
+            let publish_due = self.publish();
+            let plan_due = self.plan.poll_timeout().map(Instant::from_std);
+            if plan_due.is_some_and(|due| due <= Instant::now()) {
+                self.plan.on_timeout(now());
+                continue;
+            }
+            let due = plan_due.into_iter().chain(publish_due).min();
+            let timeout = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                // Our own tasks first: their number is bounded, that of announcements is not.
+                Some(done) = self.tasks.next() => self.on_done(done)?,
+                event = events.next() => match event {
+                    Some(event) => self.on_event(event),
+                    None => return Ok(()),
+                },
+                // Whichever was due: the loop looks again.
+                () = timeout => {}
+            }
+        }
+    }
+
+    /// Does one thing the plan decided. Whether the sync is over.
+    fn act(&mut self, action: Action) -> Result<bool, SyncError> {
+        match action {
+            Action::Ask { ticket, session, query, timeout } => {
+                let source = &self.syncer.source;
+                let answer = match query {
+                    Query::Headers(query) => source.headers(session, query, timeout),
+                    Query::Bodies(hashes) => source.bodies(session, hashes, timeout),
+                };
+                let (abort, registration) = AbortHandle::new_pair();
+                self.requests.insert(ticket, abort);
+                let answer = Abortable::new(answer, registration);
+                let done = answer.map(move |result| result.ok().map(|answer| Done::Answer(ticket, answer)));
+                self.tasks.push(done.boxed());
+            }
+            Action::Cancel(ticket) => {
+                if let Some(request) = self.requests.remove(&ticket) {
+                    request.abort();
+                }
+            }
+            Action::Verify(ticket, check) => {
+                let verdict = offload::run(&self.syncer.offload, move || check.run());
+                self.tasks.push(verdict.map(move |verdict| Some(Done::Verdict(ticket, verdict))).boxed());
+            }
+            Action::Deliver { truncate, blocks } => {
+                let store = self.syncer.store.clone();
+                let stored = offload::run(&self.syncer.offload, move || {
+                    if let Some(number) = truncate {
+                        store.truncate(number)?;
+                    }
+                    store.append(blocks)
+                });
+                self.tasks.push(stored.map(|stored| Some(Done::Stored(stored))).boxed());
+            }
+            Action::Blame { session, why } => {
+                tracing::debug!(%session, %why, "bad data");
+                self.syncer.source.blame(session, DisconnectReason::BadData);
+            }
+            Action::HeadReached(head) => {
+                tracing::debug!(number = head.number, hash = %head.hash, "head reached")
+            }
+            Action::Finished(head) => {
+                tracing::debug!(number = head.number, "trusted head stored");
+                return Ok(true);
+            }
+            Action::Impossible { number } => return Err(SyncError::OtherBranch { number }),
+        }
+        Ok(false)
+    }
+
+    fn on_done(&mut self, done: Option<Done>) -> Result<(), SyncError> {
+        match done {
+            // A request that was cancelled.
+            None => {}
+            Some(Done::Answer(ticket, answer)) => {
+                self.requests.remove(&ticket);
+                self.plan.on_answer(now(), ticket, answer);
+            }
+            Some(Done::Verdict(ticket, Some(verdict))) => self.plan.on_verified(now(), ticket, verdict),
+            Some(Done::Stored(Some(Ok(())))) => {
+                self.moves = 0;
+                self.plan.on_stored(now());
+            }
+            Some(Done::Stored(Some(Err(StoreError::Gap { .. })))) if self.moves < MOVES_MAX => {
+                // The host moved the head itself: go on from where it is now.
+                self.moves += 1;
+                let start = start_of(&*self.syncer.store, self.syncer.config.fork_depth_max);
+                self.plan.on_moved(now(), start);
+            }
+            Some(Done::Stored(Some(Err(error)))) => return Err(error.into()),
+            Some(Done::Verdict(_, None) | Done::Stored(None)) => return Err(SyncError::OffloadLost),
+        }
+        Ok(())
+    }
+
+    fn on_event(&mut self, event: SourceEvent) {
+        match event {
+            SourceEvent::Up(candidate) => self.on_candidate(candidate),
+            SourceEvent::Down(session) => {
+                let full = self.plan.progress().peers >= self.syncer.config.peers_max;
+                self.plan.on_peer_down(now(), session);
+                if full {
+                    // Somebody who was turned away may take the place.
+                    self.read_candidates();
+                }
+            }
+            SourceEvent::Range { session, earliest, head } => {
+                self.plan.on_claim(now(), session, earliest, head)
+            }
+            SourceEvent::NewBlock { session, header, body } => {
+                self.plan.on_new_block(now(), session, header, body);
+            }
+            SourceEvent::Lagged => self.read_candidates(),
+        }
+    }
+
+    fn read_candidates(&mut self) {
+        let candidates = self.syncer.source.candidates();
+        let sessions: Vec<_> = candidates.iter().map(|candidate| candidate.session).collect();
+        self.plan.on_peers(now(), &sessions);
+        candidates.into_iter().for_each(|candidate| self.on_candidate(candidate));
+    }
+
+    fn on_candidate(&mut self, candidate: Candidate) {
+        self.plan.on_peer_up(now(), candidate.session, candidate.earliest, candidate.head);
+    }
+
+    /// Tells those who watch: at once when the head moved, else now and then. Returns when to try
+    /// again, if something is left to tell.
+    fn publish(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        let mut progress = self.plan.progress();
+        let rate = self.meter.on_number(now.into_std(), progress.bodies);
+        let last = *self.syncer.progress.borrow();
+        let news = (progress.head, progress.at_target) != (last.head, last.at_target);
+        let due = self.published.map_or(now, |at| at + PUBLISH_EVERY);
+        if !news && due > now {
+            let same =
+                Progress { rate_blocks_per_s: last.rate_blocks_per_s, eta: last.eta, ..progress } == last;
+            return (!same).then_some(due);
+        }
+        progress.rate_blocks_per_s = rate;
+        progress.eta = eta(progress.target - progress.bodies, rate);
+        let changed = |last: &mut Progress| std::mem::replace(last, progress) != progress;
+        if self.syncer.progress.send_if_modified(changed) {
+            self.published = Some(now);
+        }
+        None
+    }
+}
+
+/// What the store holds, as far as the plan needs it.
+fn start_of(store: &dyn ChainStore, depth_max: u64) -> Start {
+    let Some(head) = store.head() else { return Start::default() };
+    let lowest = head.number.saturating_sub(depth_max);
+    let facts = (lowest..=head.number).rev().map_while(|number| {
+        let facts = HeaderFacts::read(&store.header(number)?).ok()?;
+        Some(Stored { block: BlockRef::from(&facts), difficulty: facts.difficulty })
+    });
+    let mut recent: Vec<_> = facts.collect();
+    recent.reverse();
+    let total_difficulty: U256 = store.status().total_difficulty;
+    Start { head: Some(head), total_difficulty, recent }
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
