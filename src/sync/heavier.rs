@@ -1,5 +1,5 @@
-//! What a heavier branch means (the development chain): it is followed back, weighed, and taken
-//! when its blocks are here. Until then nothing in the store is touched.
+//! What a heavier branch means: it is followed back, weighed, and taken when its blocks are here.
+//! Until then nothing in the store is touched.
 
 use std::time::{Duration, Instant};
 

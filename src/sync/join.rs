@@ -231,9 +231,7 @@ impl SyncPlan {
         if let Some(peer) = self.peers.get_mut(session) {
             peer.headers_until = Some(now + BRANCH_PAUSE);
         }
-        if self.config.heaviest {
-            self.search_branch(now, session);
-        }
+        self.search_branch(now, session);
     }
 
     /// An announced block whose body fits it.

@@ -260,6 +260,7 @@ impl Sim {
         let range = (peer.earliest, peer.latest);
         let silent = match peer.manner {
             Manner::Silent => true,
+            Manner::FakeTipOnce => peer.requests > 1,
             Manner::SilentUntil(millis) => since < Duration::from_millis(millis),
             Manner::Vanishes(after) if peer.requests > after => {
                 return self.later(Duration::from_millis(2), Event::Down(session));
@@ -284,6 +285,7 @@ impl Sim {
     }
 
     fn deliver(&mut self, truncate: Option<u64>, blocks: Vec<RawBlock>) {
+        let weight = start_of(&self.store).total_difficulty;
         if let Some(number) = truncate {
             self.store.retain(|block| block.number <= number);
         }
@@ -298,6 +300,9 @@ impl Sim {
             }
             crate::chain::verify::check_body(&facts, &block.body).unwrap();
             self.store.push(block);
+        }
+        if truncate.is_some() {
+            assert!(start_of(&self.store).total_difficulty > weight, "a branch is taken when it is heavier");
         }
         let millis = self.rng.random_range(0..3);
         self.later(Duration::from_millis(millis), Event::Stored);
