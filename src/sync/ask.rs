@@ -154,7 +154,7 @@ impl SyncPlan {
         }
         if self.line.awaited().is_some() && self.requests.no_lines() && self.checks.bytes(Kind::Headers) == 0
         {
-            debug_assert!(false, "a range of headers was lost");
+            debug_assert!(false, "a range of headers was lost: {:?}", self.line);
             self.line.repair();
         }
         loop {

@@ -75,7 +75,7 @@ impl SyncPlan {
         for header in branch.headers {
             self.window.push(header, branch.session, None);
         }
-        self.line.restart(self.window.next());
+        self.restart_line(self.window.next());
         self.switch = Some(Switch { base: branch.base, until: now + BODIES_WITHIN });
         if let Some(peer) = self.peers.get_mut(branch.session) {
             (peer.headers_until, peer.fork_until) = (None, None);

@@ -361,14 +361,20 @@ impl SyncPlan {
     /// Drops the joined headers from `number` on.
     pub(super) fn cut(&mut self, number: u64) {
         self.window.cut(number);
-        self.line.restart(self.window.next());
+        self.restart_line(self.window.next());
+    }
+
+    /// The header line continues from `next`; what is in flight for it does not count any more.
+    pub(super) fn restart_line(&mut self, next: u64) {
+        self.line.restart(next);
+        self.requests.forget_lines();
     }
 
     /// Starts again above the store.
     pub(super) fn replan(&mut self) {
         let (first, below) = above(self.stored);
         self.window = Window::new(first, below);
-        self.line.restart(first);
+        self.restart_line(first);
         self.switch = None;
         self.conflict = None;
         self.forks.give_up();

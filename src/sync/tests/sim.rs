@@ -66,6 +66,7 @@ pub(super) struct Sim {
     events: BTreeMap<(Instant, u64), Event>,
     cancelled: BTreeSet<Ticket>,
     sequence: u64,
+    seed: u64,
     rng: StdRng,
 }
 
@@ -93,6 +94,7 @@ impl Sim {
             events: BTreeMap::new(),
             cancelled: BTreeSet::new(),
             sequence: 0,
+            seed,
             rng: StdRng::seed_from_u64(seed),
         }
     }
@@ -155,7 +157,9 @@ impl Sim {
     pub(super) fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) {
         let end = self.now + limit;
         while !done(self) {
-            assert!(self.step(end), "not done after {limit:?}: {:?}\n{}", self.plan.progress(), self.tail());
+            let went_on = self.step(end);
+            let (seed, progress) = (self.seed, self.plan.progress());
+            assert!(went_on, "seed {seed} is not done after {limit:?}: {progress:?}\n{}", self.tail());
         }
     }
 
