@@ -27,6 +27,11 @@ fn stored(chain: &TestChain) -> impl Fn(&Sim) -> bool {
     move |sim| sim.head() == Some(head)
 }
 
+/// How many seeds to try: so many, or what `SYNC_SEEDS` says.
+fn seeds(usual: u64) -> u64 {
+    std::env::var("SYNC_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(usual)
+}
+
 /// G3, G4, G5, F18: each fault alone, beside one honest peer.
 #[test]
 fn bad_data_costs_the_sender_and_only_the_sender() {
@@ -369,7 +374,7 @@ mod heaviest {
     /// Two producers that lose sight of each other and meet again, many times.
     #[test]
     fn followers_of_racing_producers_end_on_the_heaviest_chain() {
-        for seed in 0..20 {
+        for seed in 0..seeds(15) {
             let mut rng = StdRng::seed_from_u64(seed);
             let mut best = TestChain::new(1, 5);
             let mut sim = dev(seed, &best.blocks);
@@ -395,7 +400,7 @@ mod heaviest {
 
 /// G3 G4 G5 G8 F18: crowds of everything at once, under settings of every kind.
 ///
-/// Longer runs: `SYNC_SEEDS=3000 cargo test --release --lib a_crowd_of`.
+/// Longer runs: `SYNC_SEEDS=3000 cargo test --release --lib sync::tests::hostile`.
 #[test]
 fn a_crowd_of_every_kind_ends_with_the_right_chain() {
     let chain = chain(900);
@@ -424,8 +429,7 @@ fn a_crowd_of_every_kind_ends_with_the_right_chain() {
         Manner::Swapped,
         Manner::OtherBodies,
     ];
-    let seeds = std::env::var("SYNC_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(60);
-    for seed in 0..seeds {
+    for seed in 0..seeds(30) {
         let mut rng = StdRng::seed_from_u64(seed);
         let config = SyncConfig {
             heaviest: rng.random_bool(0.3),
