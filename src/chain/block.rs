@@ -5,8 +5,8 @@ use alloy_primitives::{B256, keccak256};
 use bytes::Bytes;
 
 use super::header::HeaderFacts;
-use super::rlp_slice::{Item, whole_list};
-use crate::wire::DecodeError;
+use crate::wire::rlp::{Item, List};
+use crate::wire::{DecodeError, rlp};
 
 /// Number and hash of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,17 +47,16 @@ impl RawBlock {
     /// The bytes are copied, header and body into one allocation of the right size. The shape is
     /// checked; whether the body is the header's is not (`verify::check_body`).
     pub fn from_rlp(rlp: &[u8]) -> Result<(Self, HeaderFacts), DecodeError> {
-        let mut rest = whole_list(rlp, "block")?;
-        let header = Item::take(&mut rest)?;
-        let lists = rest;
-        check_lists(lists)?;
-        let facts = HeaderFacts::read(header.raw)?;
-        let list = alloy_rlp::Header { list: true, payload_length: lists.len() };
-        let mut bytes = Vec::with_capacity(header.raw.len() + list.length_with_payload());
-        bytes.extend_from_slice(header.raw);
-        list.encode(&mut bytes);
+        let mut block = List::whole(rlp)?;
+        let header = block.item()?.encoded();
+        check_lists(block)?;
+        let lists = block.rest();
+        let facts = HeaderFacts::read(header)?;
+        let mut bytes = Vec::with_capacity(header.len() + rlp::item_len(lists.len()));
+        bytes.extend_from_slice(header);
+        rlp::put_list_head(lists.len(), &mut bytes);
         bytes.extend_from_slice(lists);
-        Ok((Self::joined(&facts, bytes, header.raw.len()), facts))
+        Ok((Self::joined(&facts, bytes, header.len()), facts))
     }
 
     /// Puts a block together from header and body, copied into one allocation of the right size.
@@ -65,17 +64,17 @@ impl RawBlock {
     /// The shape is checked; whether the body is the header's is not (`verify::check_body`).
     pub fn from_parts(header: &[u8], body: &[u8]) -> Result<(Self, HeaderFacts), DecodeError> {
         let facts = HeaderFacts::read(header)?;
-        check_lists(whole_list(body, "body")?)?;
+        check_lists(List::whole(body)?)?;
         Ok((Self::joined(&facts, [header, body].concat(), header.len()), facts))
     }
 
     /// Appends RLP `[header, transactions, ommers, withdrawals?]`: the bytes that
     /// [`from_rlp`](Self::from_rlp) read. Fails, with nothing appended, if `body` is not a list.
     pub fn write_rlp(&self, out: &mut Vec<u8>) -> Result<(), DecodeError> {
-        let lists = whole_list(&self.body, "body")?;
-        let list = alloy_rlp::Header { list: true, payload_length: self.header.len() + lists.len() };
-        out.reserve(list.length_with_payload());
-        list.encode(out);
+        let lists = List::whole(&self.body)?.rest();
+        let payload_len = self.header.len() + lists.len();
+        out.reserve(rlp::item_len(payload_len));
+        rlp::put_list_head(payload_len, out);
         out.extend_from_slice(&self.header);
         out.extend_from_slice(lists);
         Ok(())
@@ -93,15 +92,21 @@ impl RawBlock {
 
     /// A block without transactions, ommers and withdrawals, as a genesis is.
     pub(crate) fn empty(header: &Header) -> Self {
+        Self::sealed(header, Self::empty_body(header.withdrawals_root.is_some()))
+    }
+
+    /// The body of a block without transactions and ommers, with an empty list of withdrawals from
+    /// Shanghai on.
+    pub(crate) fn empty_body(withdrawals: bool) -> &'static [u8] {
+        if withdrawals { &[0xc3, 0xc0, 0xc0, 0xc0] } else { &[0xc2, 0xc0, 0xc0] }
+    }
+
+    /// A block made here: `body` is the list that `header` commits to.
+    pub(crate) fn sealed(header: &Header, body: &[u8]) -> Self {
         let rlp = alloy_rlp::encode(header);
-        let body: &'static [u8] =
-            if header.withdrawals_root.is_some() { &[0xc3, 0xc0, 0xc0, 0xc0] } else { &[0xc2, 0xc0, 0xc0] };
-        Self {
-            number: header.number,
-            hash: keccak256(&rlp),
-            header: Bytes::from(rlp),
-            body: Bytes::from_static(body),
-        }
+        let mut bytes = Bytes::from([&rlp, body].concat());
+        let body = bytes.split_off(rlp.len());
+        Self { number: header.number, hash: keccak256(&rlp), header: bytes, body }
     }
 
     fn joined(facts: &HeaderFacts, bytes: Vec<u8>, header_bytes: usize) -> Self {
@@ -112,11 +117,11 @@ impl RawBlock {
 }
 
 /// A body's content: two lists, or three from Shanghai on.
-fn check_lists(mut lists: &[u8]) -> Result<(), DecodeError> {
-    Item::take(&mut lists)?.list("transactions")?;
-    Item::take(&mut lists)?.list("ommers")?;
+fn check_lists(mut lists: List<'_>) -> Result<(), DecodeError> {
+    lists.field("transactions", Item::list)?;
+    lists.field("ommers", Item::list)?;
     if !lists.is_empty() {
-        Item::take(&mut lists)?.list("withdrawals")?;
+        lists.field("withdrawals", Item::list)?;
     }
     if lists.is_empty() { Ok(()) } else { Err(DecodeError::Invalid("number of lists in a body")) }
 }
@@ -129,7 +134,7 @@ mod tests {
     fn block(lists: &[u8]) -> Vec<u8> {
         let header = alloy_rlp::encode(Header { number: 5, ..Header::default() });
         let mut rlp = Vec::new();
-        alloy_rlp::Header { list: true, payload_length: header.len() + lists.len() }.encode(&mut rlp);
+        rlp::put_list_head(header.len() + lists.len(), &mut rlp);
         rlp.extend_from_slice(&header);
         rlp.extend_from_slice(lists);
         rlp
@@ -178,7 +183,7 @@ mod tests {
         let mut rest = &file[..];
         let mut out = Vec::new();
         while !rest.is_empty() {
-            let (block, _) = RawBlock::from_rlp(Item::take(&mut rest).unwrap().raw).unwrap();
+            let (block, _) = RawBlock::from_rlp(Item::read(&mut rest).unwrap().encoded()).unwrap();
             block.write_rlp(&mut out).unwrap();
         }
         assert!(out == file);

@@ -3,12 +3,15 @@
 
 use alloy_primitives::{B256, U256, keccak256};
 
-use super::rlp_slice::{Item, whole_list};
+use super::values::{self, u256};
 use crate::wire::DecodeError;
+use crate::wire::rlp::{Item, List};
 
 /// The longest extra data of a header in bytes. Proof of work allows 32, proof of authority more;
 /// this is geth's bound.
 pub const EXTRA_DATA_BYTES_MAX: usize = 100 * 1024;
+
+const NUMBER_OF_FIELDS: DecodeError = DecodeError::Invalid("number of header fields");
 
 /// What linking and checking a block needs to know of its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,48 +48,48 @@ impl HeaderFacts {
     /// Every field is checked for its form, and the number of fields must be that of some fork
     /// (15, 16 London, 17 Shanghai, 20 Cancun, 21 Prague, 22 or 23 Amsterdam).
     pub fn read_hashed(rlp: &[u8], hash: B256) -> Result<Self, DecodeError> {
-        let mut rest = whole_list(rlp, "header")?;
-        let fields = &mut rest;
-        let parent_hash = next(fields)?.hash("parent hash")?;
-        let ommers_hash = next(fields)?.hash("ommers hash")?;
-        fixed(fields, 20, "coinbase")?;
-        next(fields)?.hash("state root")?;
-        let transactions_root = next(fields)?.hash("transactions root")?;
-        let receipts_root = next(fields)?.hash("receipts root")?;
-        fixed(fields, 256, "logs bloom")?;
-        let difficulty = next(fields)?.u256("difficulty")?;
-        let number = next(fields)?.u64("block number")?;
-        next(fields)?.u64("gas limit")?;
-        next(fields)?.u64("gas used")?;
-        let timestamp = next(fields)?.u64("timestamp")?;
-        if next(fields)?.string("extra data")?.len() > EXTRA_DATA_BYTES_MAX {
+        let mut list = List::whole(rlp)?;
+        let fields = &mut list;
+        let parent_hash = next(fields, "parent hash", values::hash)?;
+        let ommers_hash = next(fields, "ommers hash", values::hash)?;
+        next(fields, "coinbase", Item::fixed::<20>)?;
+        next(fields, "state root", values::hash)?;
+        let transactions_root = next(fields, "transactions root", values::hash)?;
+        let receipts_root = next(fields, "receipts root", values::hash)?;
+        next(fields, "logs bloom", Item::fixed::<256>)?;
+        let difficulty = next(fields, "difficulty", u256)?;
+        let number = next(fields, "block number", Item::u64)?;
+        next(fields, "gas limit", Item::u64)?;
+        next(fields, "gas used", Item::u64)?;
+        let timestamp = next(fields, "timestamp", Item::u64)?;
+        if next(fields, "extra data", Item::string)?.len() > EXTRA_DATA_BYTES_MAX {
             return Err(DecodeError::Invalid("extra data"));
         }
-        next(fields)?.hash("mix hash")?;
-        fixed(fields, 8, "nonce")?;
+        next(fields, "mix hash", values::hash)?;
+        next(fields, "nonce", Item::fixed::<8>)?;
         let mut withdrawals_root = None;
         if !fields.is_empty() {
-            next(fields)?.u256("base fee")?;
+            next(fields, "base fee", u256)?;
         }
         if !fields.is_empty() {
-            withdrawals_root = Some(next(fields)?.hash("withdrawals root")?);
+            withdrawals_root = Some(next(fields, "withdrawals root", values::hash)?);
         }
         if !fields.is_empty() {
-            next(fields)?.u64("blob gas used")?;
-            next(fields)?.u64("excess blob gas")?;
-            next(fields)?.hash("parent beacon root")?;
+            next(fields, "blob gas used", Item::u64)?;
+            next(fields, "excess blob gas", Item::u64)?;
+            next(fields, "parent beacon root", values::hash)?;
         }
         if !fields.is_empty() {
-            next(fields)?.hash("requests hash")?;
+            next(fields, "requests hash", values::hash)?;
         }
         if !fields.is_empty() {
-            next(fields)?.hash("block access list hash")?;
+            next(fields, "block access list hash", values::hash)?;
         }
         if !fields.is_empty() {
-            next(fields)?.u64("slot number")?;
+            next(fields, "slot number", Item::u64)?;
         }
         if !fields.is_empty() {
-            return Err(DecodeError::Invalid("number of header fields"));
+            return Err(NUMBER_OF_FIELDS);
         }
         Ok(Self {
             hash,
@@ -103,15 +106,12 @@ impl HeaderFacts {
 }
 
 /// The next field. A list that ends before it is a header of no fork.
-fn next<'a>(fields: &mut &'a [u8]) -> Result<Item<'a>, DecodeError> {
-    if fields.is_empty() {
-        return Err(DecodeError::Invalid("number of header fields"));
-    }
-    Item::take(fields)
-}
-
-fn fixed(fields: &mut &[u8], bytes: usize, what: &'static str) -> Result<(), DecodeError> {
-    if next(fields)?.string(what)?.len() == bytes { Ok(()) } else { Err(DecodeError::Invalid(what)) }
+fn next<'a, T>(
+    fields: &mut List<'a>,
+    what: &'static str,
+    read: impl FnOnce(Item<'a>) -> Result<T, DecodeError>,
+) -> Result<T, DecodeError> {
+    if fields.is_empty() { Err(NUMBER_OF_FIELDS) } else { fields.field(what, read) }
 }
 
 #[cfg(test)]
@@ -121,6 +121,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::wire::rlp::put_list_head;
 
     /// Headers of every fork, each with one more group of fields.
     fn headers() -> Vec<Header> {
@@ -180,17 +181,17 @@ mod tests {
     #[test]
     fn one_field_too_few_or_too_many_is_refused() {
         let rlp = alloy_rlp::encode(headers().last().unwrap());
-        let payload = whole_list(&rlp, "header").unwrap();
+        let payload = List::whole(&rlp).unwrap().rest();
         let relist = |payload: &[u8]| {
             let mut out = Vec::new();
-            alloy_rlp::Header { list: true, payload_length: payload.len() }.encode(&mut out);
+            put_list_head(payload.len(), &mut out);
             out.extend_from_slice(payload);
             out
         };
-        let error = Err(DecodeError::Invalid("number of header fields"));
+        let error = Err(NUMBER_OF_FIELDS);
         assert_eq!(HeaderFacts::read(&relist(&[payload, &[0x80]].concat())), error);
         let cancun = alloy_rlp::encode(&headers()[3]);
-        let payload = whole_list(&cancun, "header").unwrap();
+        let payload = List::whole(&cancun).unwrap().rest();
         assert_eq!(HeaderFacts::read(&relist(&payload[..payload.len() - 33])), error, "19 fields");
         assert_eq!(HeaderFacts::read(&relist(&[])), error);
     }

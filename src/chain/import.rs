@@ -18,6 +18,7 @@ use super::import_error::Place;
 use super::spec::ChainSpec;
 use super::verify::{check_body, check_link, check_receipts};
 use crate::wire::DecodeError;
+use crate::wire::rlp::{EMPTY_LIST, Head};
 
 pub use super::import_error::{ImportCause, ImportError};
 
@@ -163,23 +164,23 @@ fn read_rlp(mut reader: impl BufRead, progress: &mut Progress<'_>) -> Result<(),
 /// Reads one RLP list into `block`, header and all. What is allocated follows what there is, not
 /// what is declared.
 fn read_list(reader: &mut impl Read, block: &mut Vec<u8>) -> Result<(), ImportCause> {
-    let mut head = [0; 9];
-    reader.read_exact(&mut head[..1])?;
-    let length_bytes = match head[0] {
-        0xc0..=0xf7 => 0,
-        prefix @ 0xf8.. => usize::from(prefix - 0xf7),
-        _ => return Err(DecodeError::Invalid("RLP list").into()),
+    block.clear();
+    let head = loop {
+        let mut byte = [0];
+        reader.read_exact(&mut byte)?;
+        block.push(byte[0]);
+        if block[0] < EMPTY_LIST {
+            return Err(DecodeError::Invalid("RLP list").into());
+        }
+        match Head::read(block) {
+            Err(DecodeError::Truncated) if block.len() < Head::LEN_MAX => {}
+            head => break head?,
+        }
     };
-    reader.read_exact(&mut head[1..1 + length_bytes])?;
-    let payload_bytes = match length_bytes {
-        0 => u64::from(head[0] - 0xc0),
-        _ => head[1..1 + length_bytes].iter().fold(0, |length, byte| length << 8 | u64::from(*byte)),
-    };
+    let payload_bytes = head.payload_len as u64;
     if payload_bytes > BLOCK_BYTES_MAX {
         return Err(ImportCause::TooLarge { max: BLOCK_BYTES_MAX });
     }
-    block.clear();
-    block.extend_from_slice(&head[..1 + length_bytes]);
     if reader.take(payload_bytes).read_to_end(block)? as u64 != payload_bytes {
         return Err(ImportCause::Io(io::ErrorKind::UnexpectedEof.into()));
     }

@@ -16,12 +16,12 @@ pub struct ImportError {
     path: PathBuf,
     place: Place,
     #[source]
-    cause: ImportCause,
+    cause: Box<ImportCause>,
 }
 
 impl ImportError {
     pub(crate) fn new(path: &Path, place: Place, cause: ImportCause) -> Self {
-        Self { path: path.to_owned(), place, cause }
+        Self { path: path.to_owned(), place, cause: Box::new(cause) }
     }
 
     /// What is wrong with the file.

@@ -5,19 +5,23 @@
 //! `sync/` fills it.
 
 pub mod block;
+pub mod dev;
 pub mod dev_keys;
 pub mod era1;
+pub mod export;
 mod genesis;
 pub mod header;
 pub mod import;
 mod import_error;
-mod rlp_slice;
 pub mod spec;
 #[cfg(test)]
 pub(crate) mod testdata;
+pub(crate) mod values;
 pub mod verify;
 
 pub use block::{BlockRef, RawBlock};
+pub use dev::DevChain;
 pub use header::HeaderFacts;
+pub use import::Imported;
 pub use spec::{ChainSpec, SpecError};
 pub use verify::VerifyError;

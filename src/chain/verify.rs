@@ -14,8 +14,9 @@ use alloy_trie::root::ordered_trie_root_encoded;
 
 use super::block::BlockRef;
 use super::header::HeaderFacts;
-use super::rlp_slice::{Item, decode_error, items, whole_list};
+use super::values::{hash, typed_by};
 use crate::wire::DecodeError;
+use crate::wire::rlp::{Item, List};
 
 /// The least plausible size of a transaction in bytes.
 pub const TRANSACTION_BYTES_MIN: usize = 80;
@@ -124,7 +125,7 @@ pub fn check_body(facts: &HeaderFacts, body: &[u8]) -> Result<(), VerifyError> {
 /// Checks a block's receipts, an RLP list of receipts in consensus form, against its header.
 pub fn check_receipts(facts: &HeaderFacts, receipts: &[u8]) -> Result<(), VerifyError> {
     let malformed = malformed(Part::Receipts);
-    let list = whole_list(receipts, "receipts").map_err(malformed)?;
+    let list = List::whole(receipts).map_err(malformed)?;
     let receipts = items(list, "receipts", RECEIPT_BYTES_MIN).map_err(malformed)?;
     if ordered_root(&receipts) != facts.receipts_root {
         return Err(VerifyError::Mismatch(Part::Receipts));
@@ -185,31 +186,22 @@ struct BodyParts<'a> {
 
 impl<'a> BodyParts<'a> {
     fn take_apart(body: &'a [u8]) -> Result<Self, VerifyError> {
-        let mut lists = whole_list(body, "body").map_err(malformed(Part::Body))?;
-        let mut next = |part: Part| {
-            let item = Item::take(&mut lists).map_err(malformed(Part::Body))?;
-            item.list("list").map_err(malformed(part))?;
-            Ok(item)
+        let mut lists = List::whole(body).map_err(malformed(Part::Body))?;
+        let transactions = lists.item().map_err(malformed(Part::Body))?;
+        let ommers = lists.item().map_err(malformed(Part::Body))?;
+        let withdrawals = lists.next_item().map_err(malformed(Part::Body))?;
+        lists.end().map_err(malformed(Part::Body))?;
+        let collect = |list: Item<'a>, part: Part, what, item_bytes_min| {
+            list.list().and_then(|list| items(list, what, item_bytes_min)).map_err(malformed(part))
         };
-        let transactions = next(Part::Transactions)?;
-        let ommers = next(Part::Ommers)?;
-        let mut parts = Self {
-            transactions: items(transactions.payload, "transactions", TRANSACTION_BYTES_MIN)
-                .map_err(malformed(Part::Transactions))?,
-            ommers_list: ommers.raw,
-            ommers: items(ommers.payload, "ommers", HEADER_BYTES_MIN).map_err(malformed(Part::Ommers))?,
-            withdrawals: None,
-        };
-        if !lists.is_empty() {
-            let item = Item::take(&mut lists).map_err(malformed(Part::Body))?;
-            let list = item.list("list").map_err(malformed(Part::Withdrawals))?;
-            let withdrawals = items(list, "withdrawals", WITHDRAWAL_BYTES_MIN);
-            parts.withdrawals = Some(withdrawals.map_err(malformed(Part::Withdrawals))?);
-        }
-        if !lists.is_empty() {
-            return Err(malformed(Part::Body)(DecodeError::Trailing));
-        }
-        Ok(parts)
+        let withdrawals =
+            withdrawals.map(|list| collect(list, Part::Withdrawals, "withdrawals", WITHDRAWAL_BYTES_MIN));
+        Ok(Self {
+            transactions: collect(transactions, Part::Transactions, "transactions", TRANSACTION_BYTES_MIN)?,
+            ommers_list: ommers.encoded(),
+            ommers: collect(ommers, Part::Ommers, "ommers", HEADER_BYTES_MIN)?,
+            withdrawals: withdrawals.transpose()?,
+        })
     }
 
     fn roots(&self) -> BodyRoots {
@@ -221,20 +213,39 @@ impl<'a> BodyParts<'a> {
     }
 }
 
+/// The items of a list, counted before they are collected: as many as its bytes could hold if each
+/// had `item_bytes_min`, no more.
+fn items<'a>(
+    mut list: List<'a>,
+    what: &'static str,
+    item_bytes_min: usize,
+) -> Result<Vec<Item<'a>>, DecodeError> {
+    let count = list.count(1)?;
+    let max = list.rest().len() / item_bytes_min;
+    if count > max {
+        return Err(DecodeError::TooLarge { what, got: count as u64, max: max as u64 });
+    }
+    let mut items = Vec::with_capacity(count);
+    while let Some(item) = list.next_item()? {
+        items.push(item);
+    }
+    Ok(items)
+}
+
 /// The root of a list in the form of EIP-2718: lists as they are, strings by their content.
 fn ordered_root(items: &[Item<'_>]) -> B256 {
     let values: Vec<&[u8]> =
-        items.iter().map(|item| if item.list { item.raw } else { item.payload }).collect();
+        items.iter().map(|item| if item.is_list() { item.encoded() } else { item.payload() }).collect();
     ordered_trie_root_encoded(&values)
 }
 
 /// A legacy transaction is a list, a typed one a string of type and list. Blob transactions come
 /// without their blobs.
 fn check_transaction(item: &Item<'_>) -> Result<(), DecodeError> {
-    if item.list {
-        return decode_transaction::<TxLegacy>(item.raw);
+    if item.is_list() {
+        return decode_transaction::<TxLegacy>(item.encoded());
     }
-    match item.payload {
+    match item.payload() {
         [1, rest @ ..] => decode_transaction::<TxEip2930>(rest),
         [2, rest @ ..] => decode_transaction::<TxEip1559>(rest),
         [3, rest @ ..] => decode_transaction::<TxEip4844>(rest),
@@ -243,61 +254,53 @@ fn check_transaction(item: &Item<'_>) -> Result<(), DecodeError> {
     }
 }
 
-fn decode_transaction<T: RlpEcdsaDecodableTx>(mut rlp: &[u8]) -> Result<(), DecodeError> {
-    T::rlp_decode_with_signature(&mut rlp).map_err(decode_error)?;
-    if rlp.is_empty() { Ok(()) } else { Err(DecodeError::Trailing) }
+fn decode_transaction<T: RlpEcdsaDecodableTx>(rlp: &[u8]) -> Result<(), DecodeError> {
+    typed_by(T::rlp_decode_with_signature, rlp, "transaction").map(drop)
 }
 
 fn check_ommer(item: &Item<'_>) -> Result<(), DecodeError> {
-    HeaderFacts::read_hashed(item.raw, B256::ZERO).map(drop)
+    HeaderFacts::read_hashed(item.encoded(), B256::ZERO).map(drop)
 }
 
 /// EIP-4895: index, validator index, address, amount.
 fn check_withdrawal(item: &Item<'_>) -> Result<(), DecodeError> {
-    let mut fields = item.list("withdrawal")?;
-    Item::take(&mut fields)?.u64("withdrawal index")?;
-    Item::take(&mut fields)?.u64("validator index")?;
-    address(Item::take(&mut fields)?)?;
-    Item::take(&mut fields)?.u64("withdrawal amount")?;
-    if fields.is_empty() { Ok(()) } else { Err(DecodeError::Trailing) }
+    let mut fields = item.list()?;
+    fields.field("withdrawal index", Item::u64)?;
+    fields.field("validator index", Item::u64)?;
+    fields.field("address", Item::fixed::<20>)?;
+    fields.field("withdrawal amount", Item::u64)?;
+    fields.end()
 }
 
 /// Status or post-state, cumulative gas, bloom, logs; typed ones as a string of type and list.
 fn check_receipt(item: &Item<'_>) -> Result<(), DecodeError> {
-    let mut fields = match (item.list, item.payload) {
-        (true, fields) => fields,
-        (false, [1..=0x7f, rest @ ..]) => whole_list(rest, "receipt")?,
-        (false, _) => return Err(DecodeError::Invalid("receipt type")),
+    let mut fields = match item.payload() {
+        _ if item.is_list() => item.list()?,
+        [1..=0x7f, list @ ..] => List::whole(list)?,
+        _ => return Err(DecodeError::Invalid("receipt type")),
     };
-    match Item::take(&mut fields)?.string("status")? {
-        [] | [1] => {}
-        root if root.len() == 32 => {}
-        _ => return Err(DecodeError::Invalid("status")),
+    fields.field("status", |status| match status.string()? {
+        [] | [1] => Ok(()),
+        _ => hash(status).map(drop),
+    })?;
+    fields.field("cumulative gas", Item::u64)?;
+    fields.field("bloom", Item::fixed::<256>)?;
+    let mut logs = fields.field("logs", Item::list)?;
+    while let Some(log) = logs.next_item()? {
+        check_log(log)?;
     }
-    Item::take(&mut fields)?.u64("cumulative gas")?;
-    if Item::take(&mut fields)?.string("bloom")?.len() != 256 {
-        return Err(DecodeError::Invalid("bloom"));
-    }
-    let mut logs = Item::take(&mut fields)?.list("logs")?;
-    while !logs.is_empty() {
-        check_log(Item::take(&mut logs)?)?;
-    }
-    if fields.is_empty() { Ok(()) } else { Err(DecodeError::Trailing) }
+    fields.end()
 }
 
 fn check_log(log: Item<'_>) -> Result<(), DecodeError> {
-    let mut fields = log.list("log")?;
-    address(Item::take(&mut fields)?)?;
-    let mut topics = Item::take(&mut fields)?.list("topics")?;
+    let mut fields = log.list()?;
+    fields.field("address", Item::fixed::<20>)?;
+    let mut topics = fields.field("topics", Item::list)?;
     while !topics.is_empty() {
-        Item::take(&mut topics)?.hash("topic")?;
+        topics.field("topic", hash)?;
     }
-    Item::take(&mut fields)?.string("log data")?;
-    if fields.is_empty() { Ok(()) } else { Err(DecodeError::Trailing) }
-}
-
-fn address(item: Item<'_>) -> Result<(), DecodeError> {
-    if item.string("address")?.len() == 20 { Ok(()) } else { Err(DecodeError::Invalid("address")) }
+    fields.field("log data", Item::string)?;
+    fields.end()
 }
 
 fn malformed(part: Part) -> impl Fn(DecodeError) -> VerifyError + Copy {

@@ -1,11 +1,16 @@
 //! What a protocol is to the rest of the crate: traits, and each protocol in its own file.
 //!
-//! Owns: the traits [`Exchange`], [`Request`], [`Protocol`] and [`Outlet`]. Never: a socket, an
+//! Owns: the traits [`Exchange`], [`Request`], [`simple::Protocol`] and [`Outlet`]. Never: a socket, an
 //! actor, a `PeerHandle`. A session drives an [`Exchange`] over one long-lived substream; the
 //! exchange decides what messages mean and answers the peer's requests.
 
 #[cfg(feature = "eth")]
 pub mod eth;
+pub mod identify;
+pub mod perf;
+pub mod ping;
+pub mod simple;
+pub mod substream;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,39 +20,10 @@ use futures::future::BoxFuture;
 
 use crate::disconnect::{Breach, DisconnectReason, Disconnected};
 use crate::ids::{Direction, PeerId, ProtocolId, SessionId};
+pub use crate::machine::message::{Class, Encoding, Payload};
 use crate::wire::DecodeError;
 
-/// A message ready for the wire: code and body, the body already compressed if the protocol does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Payload {
-    /// The message's code within its protocol.
-    pub code: u8,
-    /// Everything behind the code, shared between all the peers it goes to.
-    pub body: Bytes,
-}
-
-/// What a message is to the router.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// A request of the peer, with its id; the answer will carry the same id.
-    Request(u64),
-    /// An answer to a request of ours.
-    Answer(u64),
-    /// Neither: an announcement.
-    OneWay,
-}
-
-/// How the body of a message is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
-    /// As it is.
-    Plain,
-    /// As one snappy block whose inflated length is at most `inflated_max` bytes.
-    Snappy {
-        /// The largest inflated length, in bytes.
-        inflated_max: usize,
-    },
-}
+pub use substream::{RawSubstream, SubstreamHandler};
 
 /// The peer at the other end of an exchange, as its protocol sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -100,7 +76,8 @@ pub trait Exchange: Send + Sync + 'static {
         None
     }
 
-    /// Judges the peer's first message, which has the code of our own handshake message.
+    /// Judges the peer's first message, which has the code of our own handshake message. `theirs`
+    /// is its body as it came over the wire, still in the [`Encoding`] of the exchange.
     fn accept(&self, version: u32, theirs: Bytes) -> Result<(), DisconnectReason> {
         let _ = (version, theirs);
         Ok(())
@@ -127,7 +104,8 @@ pub trait Exchange: Send + Sync + 'static {
         Box::pin(async { Err(ServeError::Breach(Breach::UnknownCode)) })
     }
 
-    /// The exchange with this peer is up: its handshake, if any, was accepted.
+    /// The exchange with this peer is up: its handshake, if any, was accepted. `theirs` are the
+    /// bytes that [`accept`](Self::accept) saw.
     fn on_up(&self, from: From, direction: Direction, theirs: Option<Bytes>, outlet: Arc<dyn Outlet>) {
         let _ = (from, direction, theirs, outlet);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::check::Check;
-use super::pace::Kind;
+use super::pace::{Kind, PerKind};
 use super::requests::{Purpose, Ticket};
 use crate::ids::SessionId;
 
@@ -24,14 +24,13 @@ pub(super) struct Checking {
 pub(super) struct Checks {
     waiting: BTreeMap<(u64, Ticket), (Checking, Check)>,
     running: BTreeMap<Ticket, Checking>,
-    header_bytes: usize,
-    body_bytes: usize,
+    bytes: PerKind<usize>,
 }
 
 impl Checks {
     /// Takes in an answer about the blocks from `number` on.
     pub(super) fn push(&mut self, number: u64, ticket: Ticket, checking: Checking, check: Check) {
-        *self.bytes_mut(checking.kind) += checking.bytes;
+        self.bytes[checking.kind] += checking.bytes;
         self.waiting.insert((number, ticket), (checking, check));
     }
 
@@ -47,7 +46,7 @@ impl Checks {
 
     pub(super) fn finish(&mut self, ticket: Ticket) -> Option<Checking> {
         let checking = self.running.remove(&ticket)?;
-        *self.bytes_mut(checking.kind) -= checking.bytes;
+        self.bytes[checking.kind] -= checking.bytes;
         Some(checking)
     }
 
@@ -65,7 +64,7 @@ impl Checks {
         let mut dropped = Vec::with_capacity(theirs.len());
         for key in theirs {
             if let Some((checking, _)) = self.waiting.remove(&key) {
-                *self.bytes_mut(checking.kind) -= checking.bytes;
+                self.bytes[checking.kind] -= checking.bytes;
                 dropped.push((key.1, checking));
             }
         }
@@ -74,16 +73,6 @@ impl Checks {
 
     /// Bytes of answers here.
     pub(super) fn bytes(&self, kind: Kind) -> usize {
-        match kind {
-            Kind::Headers => self.header_bytes,
-            Kind::Bodies => self.body_bytes,
-        }
-    }
-
-    fn bytes_mut(&mut self, kind: Kind) -> &mut usize {
-        match kind {
-            Kind::Headers => &mut self.header_bytes,
-            Kind::Bodies => &mut self.body_bytes,
-        }
+        self.bytes[kind]
     }
 }

@@ -1,8 +1,8 @@
 //! Headers, then bodies, from several peers at once, into a store.
 //!
 //! Owns: what to ask of whom, what answers mean, in which order blocks reach the store. Never: a
-//! socket, an actor, a `PeerHandle`: peers are behind the [`Source`] trait, the chain behind
-//! [`ChainStore`]. `plan.rs` decides, `driver.rs` carries out.
+//! socket, an actor: peers are behind the [`Source`] trait (`eth_source.rs` is the real one), the
+//! chain behind [`ChainStore`]. `plan.rs` decides, `driver.rs` carries out.
 //!
 //! ```text
 //! Source ─ answers ─> SyncPlan ─ Verify ─> Offload ─ verdict ─> SyncPlan ─ Deliver ─> ChainStore
@@ -20,6 +20,7 @@ mod check;
 mod checks;
 mod config;
 mod driver;
+mod eth_source;
 mod fork;
 mod headers;
 mod heavier;
@@ -32,12 +33,11 @@ mod progress;
 mod requests;
 pub mod source;
 pub mod store;
-#[cfg(test)]
-mod tests;
 mod window;
 
 pub use config::SyncConfig;
 pub use driver::{SyncError, SyncHandle, Syncer};
+pub use eth_source::EthSource;
 pub use memory::MemoryStore;
 pub use progress::{Progress, RequestCounts};
 pub use source::{Candidate, Claim, Source, SourceEvent};

@@ -1,5 +1,6 @@
 //! How fast is a peer: how much to ask of it at once, how many times, and how long to wait.
 
+use std::ops::{Index, IndexMut};
 use std::time::{Duration, Instant};
 
 use super::config::SyncConfig;
@@ -24,14 +25,40 @@ pub(super) enum Kind {
     Bodies,
 }
 
+/// One value for each kind of answer.
+#[derive(Debug, Default)]
+pub(super) struct PerKind<T> {
+    headers: T,
+    bodies: T,
+}
+
+impl<T> Index<Kind> for PerKind<T> {
+    type Output = T;
+
+    fn index(&self, kind: Kind) -> &T {
+        match kind {
+            Kind::Headers => &self.headers,
+            Kind::Bodies => &self.bodies,
+        }
+    }
+}
+
+impl<T> IndexMut<Kind> for PerKind<T> {
+    fn index_mut(&mut self, kind: Kind) -> &mut T {
+        match kind {
+            Kind::Headers => &mut self.headers,
+            Kind::Bodies => &mut self.bodies,
+        }
+    }
+}
+
 /// The measured pace of one peer.
 #[derive(Debug)]
 pub(super) struct Pace {
     round_trip: Option<Duration>,
     shortest: Duration,
     last_answer: Option<Instant>,
-    headers: Batch,
-    bodies: Batch,
+    batches: PerKind<Batch>,
     allowance: usize,
     timeouts: u32,
 }
@@ -51,9 +78,10 @@ impl Pace {
         let headers = Batch { size: most.min(192), least: 16, most, per_second: None };
         let most = config.bodies_per_request_max;
         let bodies = Batch { size: most.min(64), least: most.min(4), most, per_second: None };
+        let batches = PerKind { headers, bodies };
         let allowance = config.in_flight_max.min(2);
         let shortest = Duration::MAX;
-        Self { round_trip: None, shortest, last_answer: None, headers, bodies, allowance, timeouts: 0 }
+        Self { round_trip: None, shortest, last_answer: None, batches, allowance, timeouts: 0 }
     }
 
     /// How many requests may be in flight.
@@ -63,10 +91,7 @@ impl Pace {
 
     /// How many items to ask for.
     pub(super) fn batch(&self, kind: Kind) -> usize {
-        match kind {
-            Kind::Headers => self.headers.size,
-            Kind::Bodies => self.bodies.size,
-        }
+        self.batches[kind].size
     }
 
     /// How many requests in a row were not answered in time.
@@ -113,18 +138,14 @@ impl Pace {
         } else if queueing > QUEUEING_MUCH {
             self.allowance = self.allowance.saturating_sub(1).max(1);
         }
-        let batch = match kind {
-            Kind::Headers => &mut self.headers,
-            Kind::Bodies => &mut self.bodies,
-        };
-        batch.on_answer(share, items, asked);
+        self.batches[kind].on_answer(share, items, asked);
     }
 
     /// A request ran out of time: less of everything from now on, until an answer comes.
     pub(super) fn on_timeout(&mut self) {
         self.timeouts = self.timeouts.saturating_add(1);
         self.allowance = (self.allowance / 2).max(1);
-        for batch in [&mut self.headers, &mut self.bodies] {
+        for batch in [&mut self.batches.headers, &mut self.batches.bodies] {
             batch.size = (batch.size / 2).max(batch.least);
         }
     }

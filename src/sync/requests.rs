@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use alloy_primitives::B256;
 
-use super::pace::Kind;
+use super::pace::{Kind, PerKind};
 use crate::chain::BlockRef;
 use crate::ids::SessionId;
 
@@ -77,8 +77,7 @@ pub(super) struct Requests {
     deadlines: BTreeSet<(Instant, Ticket)>,
     /// Where the ranges of headers in flight start.
     lines: BTreeSet<(u64, Ticket)>,
-    reserved_headers: usize,
-    reserved_bodies: usize,
+    reserved: PerKind<usize>,
 }
 
 impl Requests {
@@ -94,7 +93,7 @@ impl Requests {
         if let Some(start) = asked.purpose.line_start() {
             self.lines.insert((start, ticket));
         }
-        *self.reserved_mut(asked.purpose.kind()) += asked.reserved;
+        self.reserved[asked.purpose.kind()] += asked.reserved;
         self.open.insert(ticket, asked);
         ticket
     }
@@ -105,7 +104,7 @@ impl Requests {
         if let Some(start) = asked.purpose.line_start() {
             self.lines.remove(&(start, ticket));
         }
-        *self.reserved_mut(asked.purpose.kind()) -= asked.reserved;
+        self.reserved[asked.purpose.kind()] -= asked.reserved;
         Some(asked)
     }
 
@@ -180,16 +179,6 @@ impl Requests {
 
     /// Bytes expected by all requests of a kind together.
     pub(super) fn reserved(&self, kind: Kind) -> usize {
-        match kind {
-            Kind::Headers => self.reserved_headers,
-            Kind::Bodies => self.reserved_bodies,
-        }
-    }
-
-    fn reserved_mut(&mut self, kind: Kind) -> &mut usize {
-        match kind {
-            Kind::Headers => &mut self.reserved_headers,
-            Kind::Bodies => &mut self.reserved_bodies,
-        }
+        self.reserved[kind]
     }
 }

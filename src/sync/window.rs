@@ -336,11 +336,10 @@ fn empty_body(facts: &HeaderFacts) -> Option<Bytes> {
     if facts.transactions_root != EMPTY_TRANSACTIONS || facts.ommers_hash != EMPTY_OMMER_ROOT_HASH {
         return None;
     }
-    match facts.withdrawals_root {
-        None => Some(Bytes::from_static(&[0xc2, 0xc0, 0xc0])),
-        Some(EMPTY_WITHDRAWALS) => Some(Bytes::from_static(&[0xc3, 0xc0, 0xc0, 0xc0])),
-        Some(_) => None,
+    if facts.withdrawals_root.is_some_and(|root| root != EMPTY_WITHDRAWALS) {
+        return None;
     }
+    Some(Bytes::from_static(RawBlock::empty_body(facts.withdrawals_root.is_some())))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! Owns: encodings and their limits. Never: a clock, a socket, a task. Every length a peer
 //! supplies is checked here before anything is allocated for it. Data goes on to `machine/`.
 
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod rlp;
 pub mod segment;
 pub mod snappy;

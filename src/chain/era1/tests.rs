@@ -3,6 +3,7 @@ use std::io::Write;
 use alloy_consensus::Header;
 
 use super::super::testdata;
+use super::super::verify::{check_body, check_receipts};
 use super::*;
 
 fn record(kind: u16, data: &[u8]) -> Vec<u8> {
@@ -81,6 +82,11 @@ fn a_flipped_bit_is_refused_or_changes_nothing() {
     let mut file = file(3, 2);
     let parts = |file: &[u8]| {
         let blocks = read(file).ok()?;
+        // As the import does: what the reader leaves to be checked against the header.
+        for block in &blocks {
+            check_body(&block.facts, &block.raw.body).ok()?;
+            check_receipts(&block.facts, &block.receipts).ok()?;
+        }
         Some(blocks.into_iter().map(|block| (block.raw, block.receipts)).collect::<Vec<_>>())
     };
     let sound = parts(&file);
@@ -89,7 +95,7 @@ fn a_flipped_bit_is_refused_or_changes_nothing() {
         for bit in 0..8 {
             file[at] ^= 1 << bit;
             if let Some(blocks) = parts(&file) {
-                assert_eq!(Some(blocks), sound, "bit {bit} of byte {at}");
+                assert!(Some(blocks) == sound, "bit {bit} of byte {at}");
                 passed += 1;
             }
             file[at] ^= 1 << bit;

@@ -181,6 +181,14 @@ fn the_8192_blocks_of_sepolia_are_imported_with_receipts() {
     }
 }
 
+#[test]
+fn the_20000_blocks_of_the_long_chain_are_imported() {
+    let Some((spec, path)) = data("long/genesis.json", "long/chain.rlp.gz") else { return };
+    let imported = open(&path, &spec).unwrap();
+    let head = b256!("0fdd9c93d6446c7f8205204a5927f9a751133aa210d143326479a4ff92e5ea1e");
+    assert_eq!((imported.blocks.len(), imported.blocks.last().map(|block| block.hash)), (20_000, Some(head)));
+}
+
 /// `cargo test --release --lib chain::import -- --ignored --nocapture` for the figures.
 #[test]
 #[ignore = "a measurement"]
@@ -211,4 +219,9 @@ fn how_fast_the_long_chain_is_imported() {
     }
     let took = start.elapsed();
     println!("check_header_link: {took:?}, {:.0} headers/s", 19_999.0 / took.as_secs_f64());
+
+    let Some(path) = testdata::path("sepolia/sepolia-00021-b8814b14.era1") else { return };
+    let start = std::time::Instant::now();
+    open(&path, &ChainSpec::sepolia()).unwrap();
+    println!("era1: {:?} for 8,192 blocks", start.elapsed());
 }

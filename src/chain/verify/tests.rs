@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::super::block::RawBlock;
 use super::super::testdata;
 use super::*;
+use crate::wire::rlp::put_list_head;
 
 fn signature() -> Signature {
     Signature::new(U256::from(1) << 250, U256::from(7) << 240, true)
@@ -39,7 +40,7 @@ fn dynamic_fee() -> Vec<u8> {
 fn list(parts: &[&[u8]]) -> Vec<u8> {
     let payload = parts.concat();
     let mut out = Vec::new();
-    alloy_rlp::Header { list: true, payload_length: payload.len() }.encode(&mut out);
+    put_list_head(payload.len(), &mut out);
     out.extend_from_slice(&payload);
     out
 }
@@ -180,7 +181,7 @@ fn receipts_are_checked_for_root_and_form() {
     let receipt = |status: &[u8], logs: &[u8]| list(&[status, &[0x82, 0x52, 0x08], &bloom, logs]);
     let typed = |receipt: &[u8]| string(&[&[2], receipt].concat());
     let facts_of = |receipts: &[u8]| {
-        let items = items(whole_list(receipts, "receipts").unwrap(), "receipts", 1).unwrap();
+        let items = items(List::whole(receipts).unwrap(), "receipts", 1).unwrap();
         HeaderFacts { receipts_root: ordered_root(&items), ..good().0 }
     };
     let fine = list(&[&receipt(&[0x01], &list(&[&log])), &typed(&receipt(&[0x80], &[0xc0]))]);
@@ -206,7 +207,7 @@ fn real_bodies_pass_and_a_flipped_bit_fails() {
     let mut rest = &file[..];
     let mut parent = None;
     while !rest.is_empty() {
-        let (block, facts) = RawBlock::from_rlp(Item::take(&mut rest).unwrap().raw).unwrap();
+        let (block, facts) = RawBlock::from_rlp(Item::read(&mut rest).unwrap().encoded()).unwrap();
         if let Some(parent) = parent {
             assert_eq!(check_link(parent, &facts), Ok(()));
         }

@@ -22,7 +22,8 @@ pub struct ChainStatus {
     pub merged: bool,
 }
 
-/// A chain that can be served. Called from the network thread: lookups in memory, nothing slow.
+/// A chain that can be served. Called from the network thread and, for large answers, from the
+/// offload's: lookups in memory, nothing slow.
 pub trait Chain: Send + Sync + 'static {
     /// Genesis, forks, ids.
     fn spec(&self) -> &Arc<ChainSpec>;

@@ -1,0 +1,161 @@
+//! The options of `node`, and the rules between them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use alloy_primitives::B256;
+use trunkline::transport::addr::Endpoint;
+use trunkline::{Config, PeerAddr, PeerId};
+
+use crate::duration;
+use crate::failure::Failure;
+
+/// Serves and follows a chain, in memory.
+///
+/// Results go to stdout, with --json as one object per line (events listening, peer-up, peer-down,
+/// progress, head, imported, error, end). Ctrl-C and SIGTERM end it within 5 s, a second one at once.
+///
+/// Exit code 0: done, or ended by a signal or --ttl. 1: --until-block was not reached. 2: unusable
+/// options, files, addresses or ports; nothing was written.
+#[derive(Debug, clap::Args)]
+pub(crate) struct NodeArgs {
+    /// Genesis and forks: the development chain, Sepolia, or a geth genesis.json.
+    #[arg(long, value_name = "dev|sepolia|FILE", default_value = "dev")]
+    pub(super) chain: String,
+    /// Listens here; repeatable. Port 0 picks one. Default: the node does not listen.
+    ///
+    /// An address such as /ip4/0.0.0.0/tcp/30303 or /ip6/::/tcp/0, never host:port.
+    #[arg(long, value_name = "ADDR", value_parser = tcp)]
+    pub(super) listen: Vec<PeerAddr>,
+    /// Stays connected to this peer; repeatable. It is redialled with backoff and takes no slot.
+    ///
+    /// An address such as /ip4/1.2.3.4/tcp/30303, with /p2p/ID behind it if it must be that peer.
+    #[arg(long, value_name = "ADDR", value_parser = tcp)]
+    pub(super) connect: Vec<PeerAddr>,
+    /// Serves the blocks of this file from the start: .rlp, .rlp.gz or .era1.
+    ///
+    /// Checked before it is served: links, hashes, transaction, ommer and withdrawal roots. A first
+    /// block 0 or 1 must be, or link to, the chain's genesis; a higher one becomes the anchor.
+    #[arg(long, value_name = "FILE")]
+    pub(super) import: Option<PathBuf>,
+    /// Trusted block to start from instead of the genesis; it is fetched by its hash.
+    #[arg(long, value_name = "HASH")]
+    pub(super) anchor: Option<B256>,
+    /// Trusted head to sync to. Default: the highest one that a peer announces.
+    #[arg(long, value_name = "HASH")]
+    pub(super) head: Option<B256>,
+    /// Ends with exit code 0 when the verified head is at least this block.
+    #[arg(long, value_name = "N")]
+    pub(super) until_block: Option<u64>,
+    /// Ends with exit code 1 when --until-block was not reached in this time. Default: never.
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, requires = "until_block")]
+    pub(super) timeout: Option<Duration>,
+    /// Writes the blocks held to this file at the end: concatenated RLP, whole or not at all.
+    ///
+    /// Without the genesis; with an anchor, from the anchor on. Its folder must exist.
+    #[arg(long, value_name = "FILE")]
+    pub(super) export: Option<PathBuf>,
+    /// Identity, as `trunkline key` makes it; created if missing. Default: a fresh one each time.
+    #[arg(long, value_name = "FILE")]
+    pub(super) key: Option<PathBuf>,
+    /// Ends after this time, such as 250ms, 5s or 2m. Default: never.
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(super) ttl: Option<Duration>,
+    /// Slots for peers, at most two thirds of them inbound. Default: 50.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(super) max_peers: Option<u32>,
+    /// Prints every limit in force with its source (default or option) and ends.
+    #[arg(long)]
+    pub(super) print_limits: bool,
+}
+
+impl NodeArgs {
+    /// What the library needs to know. Static peers are added later, once everything else stands.
+    pub(super) fn config(&self) -> Result<Config, Failure> {
+        let builder = self.listen.iter().cloned().fold(Config::builder(), |all, addr| all.listen(addr));
+        let builder = match self.max_peers {
+            Some(peers) => builder.max_peers(peers as usize),
+            None => builder,
+        };
+        builder.build().map_err(Failure::unusable)
+    }
+
+    /// A listen address may name an identity, but only ours.
+    pub(super) fn check_listen(&self, us: PeerId) -> Result<(), Failure> {
+        match self.listen.iter().find(|addr| addr.peer.is_some_and(|peer| peer != us)) {
+            Some(addr) => Err(Failure::unusable(format!("{addr}: names another identity than ours, {us}"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An address that another process can have.
+fn tcp(text: &str) -> Result<PeerAddr, String> {
+    let addr: PeerAddr = text.parse().map_err(|error| format!("{error}"))?;
+    match addr.endpoint {
+        Endpoint::Memory(_) => Err("a memory address has no meaning outside its process".to_owned()),
+        _ => Ok(addr),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        node: NodeArgs,
+    }
+
+    fn parse(options: &str) -> Result<NodeArgs, String> {
+        let args = std::iter::once("node").chain(options.split_whitespace());
+        Cli::try_parse_from(args).map(|cli| cli.node).map_err(|error| crate::failure::one_line(&error))
+    }
+
+    #[test]
+    fn options_have_their_defaults_and_may_repeat() {
+        let args = parse("").unwrap();
+        assert_eq!((args.chain.as_str(), args.until_block, args.ttl), ("dev", None, None));
+        assert!(args.config().unwrap().listen.is_empty());
+        let args = parse("--listen /ip4/127.0.0.1/tcp/0 --listen /ip6/::1/tcp/1 --max-peers 9").unwrap();
+        let config = args.config().unwrap();
+        assert_eq!((config.listen.len(), config.slots.peers_max), (2, 9));
+        let args = parse("--until-block 5 --timeout 250ms --ttl 2m").unwrap();
+        assert_eq!(args.timeout, Some(Duration::from_millis(250)));
+        assert_eq!(args.ttl, Some(Duration::from_secs(120)));
+    }
+
+    #[test]
+    fn unusable_options_are_refused_in_one_line() {
+        for options in [
+            "--frobnicate",
+            "--timeout 5s",
+            "--until-block -5",
+            "--until-block 5 --timeout soon",
+            "--ttl 5",
+            "--max-peers 0",
+            "--listen 127.0.0.1:1",
+            "--listen /ip4/300.0.0.1/tcp/1",
+            "--listen /memory/1",
+            "--connect /ip4/127.0.0.1/tcp/1/p2p/notapeerid",
+            "--connect enode://00@127.0.0.1:1",
+            "--anchor 0x1234",
+            "--head head",
+        ] {
+            let line = parse(options).expect_err(options);
+            assert!(!line.is_empty() && !line.contains('\n') && !line.contains("Usage"), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_listen_address_may_name_us_and_nobody_else() {
+        let peer = trunkline::Keypair::generate_secp256k1().public().to_peer_id();
+        let other = trunkline::Keypair::generate_secp256k1().public().to_peer_id();
+        let args = parse(&format!("--listen /ip4/127.0.0.1/tcp/0/p2p/{peer}")).unwrap();
+        assert!(args.check_listen(peer).is_ok());
+        assert_eq!(args.check_listen(other).map_err(|failure| failure.exit_code()), Err(2));
+    }
+}

@@ -1,0 +1,199 @@
+//! What a node tells: each event as JSON and as a line for people.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use trunkline::chain::BlockRef;
+use trunkline::sync::Progress;
+use trunkline::{Disconnected, Multiaddr, PeerAddr, PeerHandle, PeerId};
+
+use crate::escape::escape;
+
+/// Something that is told on stdout.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The node listens.
+    Listening { addr: Multiaddr, peer: PeerId },
+    /// A file was imported.
+    Imported { blocks: usize, head: BlockRef, took: Duration },
+    /// Identify and the eth negotiation of a peer are through.
+    PeerUp { peer: PeerHandle },
+    /// A peer has gone, or was refused before it was up.
+    PeerDown { peer: PeerId, ended: Disconnected },
+    /// How far the sync is: highest linked header, highest verified block, block to get to.
+    Progress(Progress),
+    /// The verified head has changed.
+    Head(BlockRef),
+    /// Something went wrong, and the node goes on.
+    Error(String),
+    /// The last line.
+    End(End),
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub(super) struct End {
+    /// The verified head.
+    pub(super) head: BlockRef,
+    /// Requests by outcome.
+    pub(super) requests: Vec<(&'static str, u64)>,
+    /// Requests that never ended: always 0.
+    pub(super) orphans: u64,
+    /// Bytes received on all connections.
+    pub(super) bytes_in: u64,
+    /// Bytes sent.
+    pub(super) bytes_out: u64,
+    /// From the first dial to the verified head.
+    pub(super) took: Duration,
+}
+
+impl Event {
+    /// The end of a node that was stopped before it began.
+    pub(super) fn nothing_done(head: BlockRef) -> Self {
+        let requests = vec![("ok", 0), ("timed_out", 0)];
+        Self::End(End { head, requests, orphans: 0, bytes_in: 0, bytes_out: 0, took: Duration::ZERO })
+    }
+
+    /// One object, with the fields of the command line's contract.
+    pub(super) fn json(&self) -> Value {
+        match self {
+            Self::Listening { addr, peer } => {
+                let (port, addr, peer) = (port(addr), addr.to_string(), peer.to_string());
+                json!({"event": "listening", "addr": addr, "peer": peer, "port": port})
+            }
+            Self::Imported { blocks, head, took } => json!({
+                "event": "imported", "blocks": blocks, "number": head.number,
+                "hash": head.hash.to_string(), "ms": millis(*took),
+            }),
+            Self::PeerUp { peer } => json!({
+                "event": "peer-up", "peer": peer.id().to_string(), "wire": "libp2p",
+                "direction": peer.direction().to_string(), "agent": agent(peer), "protocols": protocols(peer),
+                "addr": peer.remote_addr().to_string(),
+            }),
+            Self::PeerDown { peer, ended } => json!({
+                "event": "peer-down", "peer": peer.to_string(), "side": ended.side.to_string(),
+                "reason": ended.reason.to_string(),
+            }),
+            Self::Progress(Progress { headers, bodies, target, rate_blocks_per_s, eta, .. }) => json!({
+                "event": "progress", "headers": headers, "bodies": bodies, "target": target,
+                "blocks_per_s": rate_blocks_per_s.round(), "eta_ms": eta.map(millis),
+            }),
+            Self::Head(head) => {
+                json!({"event": "head", "number": head.number, "hash": head.hash.to_string()})
+            }
+            Self::Error(error) => json!({"event": "error", "error": error}),
+            Self::End(end) => {
+                let requests = end.requests.iter().map(|(name, count)| ((*name).to_owned(), json!(count)));
+                json!({
+                    "event": "end", "number": end.head.number, "hash": end.head.hash.to_string(),
+                    "requests": Value::Object(requests.collect()), "orphans": end.orphans,
+                    "bytes_in": end.bytes_in, "bytes_out": end.bytes_out, "ms": millis(end.took),
+                })
+            }
+        }
+    }
+
+    /// One line.
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Listening { addr, .. } => format!("listening  {addr}"),
+            Self::Imported { blocks, head, took } => {
+                format!("imported   {blocks} blocks in {} ms, up to {}", millis(*took), block(head))
+            }
+            Self::PeerUp { peer } => {
+                let (id, direction, protocols) = (peer.id(), peer.direction(), protocols(peer).join(" "));
+                format!("peer up    {id} {direction} {} {protocols}", agent(peer))
+            }
+            Self::PeerDown { peer, ended } => format!("peer down  {peer} {ended}"),
+            Self::Progress(Progress { headers, bodies, target, rate_blocks_per_s, .. }) => {
+                let rate = rate_blocks_per_s;
+                format!("progress   {bodies} blocks and {headers} headers of {target}, {rate:.0} blocks/s")
+            }
+            Self::Head(head) => format!("head       {}", block(head)),
+            Self::Error(error) => format!("error      {error}"),
+            Self::End(end) => {
+                let requests = end.requests.iter().map(|(name, count)| format!("{count} {name}"));
+                format!(
+                    "end        {} after {} ms; requests: {}; {} B in, {} B out",
+                    block(&end.head),
+                    millis(end.took),
+                    requests.collect::<Vec<_>>().join(", "),
+                    end.bytes_in,
+                    end.bytes_out
+                )
+            }
+        }
+    }
+}
+
+fn agent(peer: &PeerHandle) -> String {
+    escape(peer.identity().map_or("", |identity| &identity.agent))
+}
+
+fn protocols(peer: &PeerHandle) -> Vec<String> {
+    peer.protocols().iter().map(|protocol| escape(protocol)).collect()
+}
+
+fn port(addr: &Multiaddr) -> Option<u16> {
+    PeerAddr::try_from(addr.clone()).ok().and_then(|addr| addr.endpoint.port())
+}
+
+fn block(block: &BlockRef) -> String {
+    format!("#{} {}", block.number, block.hash)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use trunkline::DisconnectReason;
+
+    use super::*;
+
+    fn events() -> Vec<Event> {
+        let peer = trunkline::Keypair::generate_secp256k1().public().to_peer_id();
+        let head = BlockRef { number: 600, hash: Default::default() };
+        let addr = format!("/ip4/127.0.0.1/tcp/40001/p2p/{peer}").parse().unwrap();
+        vec![
+            Event::Listening { addr, peer },
+            Event::Imported { blocks: 600, head, took: Duration::from_millis(12) },
+            Event::PeerDown { peer, ended: Disconnected::remote(DisconnectReason::GenesisMismatch) },
+            Event::Progress(Progress { headers: 3, bodies: 2, target: 4, ..Progress::default() }),
+            Event::Head(head),
+            Event::Error("a".to_owned()),
+            Event::nothing_done(head),
+        ]
+    }
+
+    #[test]
+    fn every_event_has_the_fields_of_the_contract() {
+        let fields = [
+            "event addr peer port",
+            "event blocks number hash ms",
+            "event peer side reason",
+            "event headers bodies target",
+            "event number hash",
+            "event error",
+            "event number hash requests orphans bytes_in bytes_out ms",
+        ];
+        for (event, fields) in events().iter().zip(fields) {
+            let json = event.json();
+            for field in fields.split(' ') {
+                assert!(!json[field].is_null(), "{field} of {json}");
+            }
+        }
+        let json = events()[0].json();
+        assert_eq!((&json["event"], &json["port"]), (&json!("listening"), &json!(40001)));
+        assert_eq!(events()[2].json()["side"], json!("remote"));
+        assert_eq!(events()[6].json()["requests"], json!({"ok": 0, "timed_out": 0}));
+    }
+
+    #[test]
+    fn every_event_is_one_line() {
+        for event in events() {
+            assert!(!event.text().contains('\n') && !event.json().to_string().contains('\n'));
+        }
+    }
+}

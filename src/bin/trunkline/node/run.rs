@@ -1,0 +1,311 @@
+//! A node from its first dial to its last line.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_primitives::B256;
+use futures::FutureExt;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use trunkline::chain::{BlockRef, ChainSpec, export};
+use trunkline::error::StartError;
+use trunkline::offload::BlockingThreads;
+use trunkline::protocols::eth::{Chain as _, Eth};
+use trunkline::sync::{EthSource, MemoryStore, SyncConfig, SyncError, SyncHandle, Syncer};
+use trunkline::{Config, Events, Network, NetworkEvent, PeerAddr, PeerHandle, SessionId};
+
+use super::args::NodeArgs;
+use super::chain::{Chain, off_thread};
+use super::ends::{Ends, Why};
+use super::event::{End, Event};
+use super::identity::Identity;
+use super::output::Output;
+use crate::duration;
+use crate::escape::escape;
+use crate::failure::Failure;
+
+/// Head and progress are told at most this often.
+const TELL_EVERY: Duration = Duration::from_millis(200);
+
+/// How a node syncs. `anchor` is a trusted block that is still to be fetched.
+pub(super) fn sync_config(args: &NodeArgs, anchor: Option<B256>) -> SyncConfig {
+    // Only the development chain chooses between branches by their weight.
+    let heaviest = args.chain == ChainSpec::dev().name();
+    SyncConfig { trusted_head: args.head, anchor, heaviest, ..SyncConfig::default() }
+}
+
+/// What a node's end means for the exit code.
+pub(super) fn verdict(why: Why, until_block: Option<u64>, head: BlockRef) -> Result<(), Failure> {
+    let when = match why {
+        Why::Broken(why) => return Err(Failure::Failed(why)),
+        Why::Timeout(after) => format!("within {}", duration::format(after)),
+        Why::Signal => "before the signal to end".to_owned(),
+        Why::Ttl | Why::Reached => "before the time to live was over".to_owned(),
+    };
+    match until_block {
+        Some(until) if head.number < until => {
+            let head = head.number;
+            Err(Failure::failed(format!("block {until} was not reached {when}: the head is block {head}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A running node.
+pub(super) struct Node {
+    network: Network,
+    eth: Arc<Eth>,
+    store: Arc<MemoryStore>,
+    sync: SyncHandle,
+    syncing: JoinHandle<Result<(), SyncError>>,
+    events: Events,
+    output: Output,
+    until_block: Option<u64>,
+    export: Option<PathBuf>,
+    traffic: TrafficSum,
+    /// When the first peer was dialled.
+    dialled: Option<Instant>,
+    /// When the head last moved, and where to.
+    head_at: Option<Instant>,
+    head: BlockRef,
+    /// What was told last.
+    told_head: BlockRef,
+    told: (u64, u64, u64),
+}
+
+impl Node {
+    /// Binds the listen addresses, writes a missing key file, starts to dial and to sync.
+    pub(super) async fn start(
+        args: &NodeArgs,
+        config: Config,
+        identity: &Identity,
+        chain: Chain,
+        output: Output,
+    ) -> Result<Self, Failure> {
+        let Chain { store, anchor, .. } = chain;
+        let eth = Eth::new(store.clone());
+        let builder = Network::builder(config, identity.keypair()).exchange(eth.clone());
+        let network = builder.start().await.map_err(|error| match error {
+            StartError::Listen { .. } => Failure::unusable(error),
+            error => Failure::failed(error),
+        })?;
+        if let Err(failure) = identity.save() {
+            network.shutdown().await;
+            return Err(failure);
+        }
+        let events = network.events();
+        let source = Arc::new(EthSource::new(network.peer_table(), eth.clone()));
+        let offload = Arc::new(BlockingThreads);
+        let syncer = Syncer::new(source, store.clone(), offload, sync_config(args, anchor));
+        let sync = syncer.handle();
+        let head = store.status().latest;
+        let mut node = Self {
+            network,
+            eth,
+            store,
+            sync,
+            syncing: tokio::spawn(syncer.run()),
+            events,
+            output,
+            until_block: args.until_block,
+            export: args.export.clone(),
+            traffic: TrafficSum::default(),
+            dialled: None,
+            head_at: None,
+            head,
+            told_head: head,
+            told: (0, 0, 0),
+        };
+        node.connect(&args.connect).await;
+        Ok(node)
+    }
+
+    async fn connect(&mut self, addrs: &[PeerAddr]) {
+        for addr in addrs {
+            self.dialled.get_or_insert_with(Instant::now);
+            self.network.add_static_peer(addr.clone()).await;
+        }
+    }
+
+    /// Runs until something ends it, then drains and prints the last line.
+    pub(super) async fn run(mut self, mut ends: Ends) -> Result<(), Failure> {
+        let why = match self.follow(&mut ends).await {
+            Ok(why) => why,
+            Err(error) => Why::Broken(format!("results cannot be written: {error}")),
+        };
+        let exported = self.finish().await;
+        let head = self.store.status().latest;
+        let took = match (self.dialled, self.head_at) {
+            (Some(dialled), Some(head_at)) => head_at.saturating_duration_since(dialled),
+            _ => Duration::ZERO,
+        };
+        let stats = self.network.stats();
+        let (bytes_in, bytes_out) = self.traffic.total();
+        let (requests, orphans) = (stats.outcomes(), stats.in_flight());
+        if let Err(failure) = &exported {
+            drop(self.output.print(&Event::Error(failure.to_string())));
+        }
+        // If nobody reads it any more, the exit code still tells.
+        drop(self.output.print(&Event::End(End { head, requests, orphans, bytes_in, bytes_out, took })));
+        exported.and(verdict(why, self.until_block, head))
+    }
+
+    async fn follow(&mut self, ends: &mut Ends) -> io::Result<Why> {
+        let mut progress = self.sync.subscribe();
+        let mut tell = interval(TELL_EVERY);
+        tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut syncing = true;
+        let mut moved = false;
+        loop {
+            if self.until_block.is_some_and(|until| self.head.number >= until) {
+                return Ok(Why::Reached);
+            }
+            tokio::select! {
+                biased;
+                why = ends.next() => return Ok(why),
+                ended = &mut self.syncing, if syncing => {
+                    syncing = false;
+                    self.on_progress();
+                    match ended {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => return Ok(Why::Broken(format!("the sync has failed: {error}"))),
+                        Err(error) => return Ok(Why::Broken(format!("the sync has died: {error}"))),
+                    }
+                }
+                Ok(()) = progress.changed(), if syncing => {
+                    self.on_progress();
+                    let now = self.sync.progress();
+                    if !moved && now.bodies > now.start {
+                        // The first blocks are told at once: a short sync has no second occasion.
+                        // The longer pause after it keeps to five a second.
+                        moved = true;
+                        self.tell()?;
+                        tell.reset_after(2 * TELL_EVERY);
+                    }
+                }
+                event = self.events.next() => match event {
+                    Some(event) => self.on_event(event)?,
+                    None => return Ok(Why::Broken("the network has ended".to_owned())),
+                },
+                _ = tell.tick() => self.tell()?,
+            }
+        }
+    }
+
+    fn on_progress(&mut self) {
+        let head = self.store.status().latest;
+        if head != self.head {
+            self.head = head;
+            self.head_at = Some(Instant::now());
+            self.eth.announce_range_if_due();
+        }
+    }
+
+    fn tell(&mut self) -> io::Result<()> {
+        let progress = self.sync.progress();
+        let told = (progress.headers, progress.bodies, progress.target);
+        if std::mem::replace(&mut self.told, told) != told && progress.target > 0 {
+            self.output.print(&Event::Progress(progress))?;
+        }
+        self.tell_head()
+    }
+
+    fn tell_head(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.told_head, self.head) == self.head {
+            return Ok(());
+        }
+        self.output.print(&Event::Head(self.head))
+    }
+
+    fn on_event(&mut self, event: NetworkEvent) -> io::Result<()> {
+        let event = match event {
+            NetworkEvent::Listening { addr } => Event::Listening { addr, peer: self.network.id() },
+            NetworkEvent::PeerUp { peer } => {
+                self.traffic.on_up(&peer);
+                Event::PeerUp { peer }
+            }
+            NetworkEvent::PeerDown { peer, session, ended, .. } => {
+                self.traffic.on_down(session);
+                Event::PeerDown { peer, ended }
+            }
+            NetworkEvent::PeerRefused { peer, ended, .. } => Event::PeerDown { peer, ended },
+            NetworkEvent::DialFailed { addr, error, again_in } => {
+                let again = again_in.map_or(String::new(), |pause| format!("; again in {pause:.1?}"));
+                Event::Error(format!("dial of {addr} failed: {}{again}", escape(&error)))
+            }
+            NetworkEvent::Missed(missed) => Event::Error(format!("{missed} events were missed")),
+            _ => return Ok(()),
+        };
+        self.output.print(&event)
+    }
+
+    /// Ends sync, sessions and listeners, tells what is left to tell, and writes the export.
+    async fn finish(&mut self) -> Result<(), Failure> {
+        self.sync.stop();
+        if !self.syncing.is_finished() {
+            let _ = (&mut self.syncing).await;
+        }
+        self.network.shutdown().await;
+        // Everything that will ever happen has happened, and waits in the queue.
+        while let Some(Some(event)) = self.events.next().now_or_never() {
+            drop(self.on_event(event));
+        }
+        self.on_progress();
+        drop(self.tell_head());
+        let Some(path) = self.export.take() else { return Ok(()) };
+        let store = self.store.clone();
+        off_thread(move || export::write(&path, store.blocks()).map(drop).map_err(Failure::failed)).await
+    }
+}
+
+/// Bytes of all sessions there were. Bound: the sessions there are.
+#[derive(Default)]
+struct TrafficSum {
+    live: HashMap<SessionId, PeerHandle>,
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
+impl TrafficSum {
+    fn on_up(&mut self, peer: &PeerHandle) {
+        self.live.insert(peer.session(), peer.clone());
+    }
+
+    fn on_down(&mut self, session: SessionId) {
+        if let Some(peer) = self.live.remove(&session) {
+            let (bytes_in, bytes_out) = peer.traffic();
+            self.bytes_in += bytes_in;
+            self.bytes_out += bytes_out;
+        }
+    }
+
+    fn total(&self) -> (u64, u64) {
+        let live = self.live.values().map(PeerHandle::traffic);
+        live.fold((self.bytes_in, self.bytes_out), |(into, out), more| (into + more.0, out + more.1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(number: u64) -> BlockRef {
+        BlockRef { number, hash: B256::ZERO }
+    }
+
+    #[test]
+    fn the_exit_code_says_whether_the_block_was_reached() {
+        for why in [Why::Signal, Why::Ttl, Why::Timeout(Duration::ZERO)] {
+            assert_eq!(verdict(why.clone(), None, head(0)), Ok(()));
+            assert_eq!(verdict(why.clone(), Some(5), head(5)), Ok(()));
+            let missed = verdict(why, Some(6), head(5)).unwrap_err();
+            assert_eq!(missed.exit_code(), 1, "{missed}");
+        }
+        assert_eq!(verdict(Why::Reached, Some(5), head(7)), Ok(()));
+        let broken = verdict(Why::Broken("x".to_owned()), None, head(5)).unwrap_err();
+        assert_eq!(broken.exit_code(), 1);
+    }
+}

@@ -1,0 +1,205 @@
+//! Connections in the making: dial or accept, upgrade, ask the manager, start the session.
+//!
+//! Each runs as one task on the thread where its session will live. Bound: the pending slots.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use actix::Addr;
+use tokio::sync::oneshot;
+
+use super::ConnectionManager;
+use super::messages::{Arrived, AwaitSettled, DialEnded, Started, Verdict};
+use crate::config::Config;
+use crate::disconnect::{DisconnectReason, Disconnected};
+use crate::error::{DialError, UpgradeError};
+use crate::ids::{Direction, Keypair, ProtocolId};
+use crate::router::Router;
+use crate::session::{PeerHandle, PeerSession, Start, refuse};
+use crate::stats::RequestStats;
+use crate::transport::addr::{Endpoint, PeerAddr};
+use crate::transport::memory::Incoming;
+use crate::transport::{Connection, memory, tcp, upgrade};
+
+/// Counts connections in the making, per direction.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PendingCounts {
+    inbound: Arc<AtomicUsize>,
+    outbound: Arc<AtomicUsize>,
+}
+
+/// One connection in the making.
+pub(crate) struct PendingGuard(Arc<AtomicUsize>);
+
+impl PendingCounts {
+    /// One more, unless there are `max` of its direction.
+    pub(crate) fn begin(&self, direction: Direction, max: usize) -> Option<PendingGuard> {
+        let count = match direction {
+            Direction::Inbound => &self.inbound,
+            Direction::Outbound => &self.outbound,
+        };
+        let more = |n| (n < max).then_some(n + 1);
+        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(PendingGuard(Arc::clone(count)))
+    }
+
+    /// Whether no further one may begin.
+    pub(crate) fn is_full(&self, direction: Direction, max: usize) -> bool {
+        self.begin(direction, max).is_none()
+    }
+}
+
+impl Drop for PendingGuard {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a task needs to turn a socket into a session.
+#[derive(Clone)]
+pub(crate) struct Kit {
+    pub(crate) manager: Addr<ConnectionManager>,
+    pub(crate) keypair: Keypair,
+    pub(crate) config: Arc<Config>,
+    pub(crate) router: Arc<Router>,
+    pub(crate) ids: Arc<[ProtocolId]>,
+    pub(crate) stats: Arc<RequestStats>,
+}
+
+pub(crate) type DialReply = oneshot::Sender<Result<PeerHandle, DialError>>;
+
+impl Kit {
+    /// Dials and, if everything goes well, starts a session.
+    pub(crate) async fn dial(
+        self,
+        addr: PeerAddr,
+        static_index: Option<usize>,
+        reply: Option<DialReply>,
+        guard: PendingGuard,
+    ) {
+        let result = self.connect(&addr).await;
+        match result {
+            Ok(connection) => self.admit(connection, static_index, reply, guard).await,
+            Err(error) => {
+                drop(guard);
+                self.report(static_index, Some(error.to_string())).await;
+                if let Some(reply) = reply {
+                    drop(reply.send(Err(error)));
+                }
+            }
+        }
+    }
+
+    async fn connect(&self, addr: &PeerAddr) -> Result<Connection, DialError> {
+        let limits = &self.config.transport;
+        match addr.endpoint {
+            Endpoint::Tcp(socket_addr) => {
+                let socket = tcp::connect(socket_addr, limits).await.map_err(DialError::Unreachable)?;
+                let remote = addr.endpoint.to_multiaddr();
+                let direction = Direction::Outbound;
+                let upgraded = upgrade::upgrade(socket, &self.keypair, direction, addr.peer, remote, limits);
+                Ok(upgraded.await?)
+            }
+            Endpoint::Memory(port) => {
+                let us = self.keypair.public().to_peer_id();
+                let connection = memory::dial(port, us, limits).map_err(DialError::Unreachable)?;
+                match addr.peer {
+                    Some(expected) if expected != connection.peer => {
+                        let actual = connection.peer;
+                        Err(UpgradeError::WrongIdentity { expected, actual }.into())
+                    }
+                    _ => Ok(connection),
+                }
+            }
+        }
+    }
+
+    /// Takes an accepted TCP socket through its upgrade.
+    pub(crate) async fn accept_tcp(self, socket: std::net::TcpStream, from: SocketAddr, guard: PendingGuard) {
+        let limits = &self.config.transport;
+        let upgraded = async {
+            let socket = tokio::net::TcpStream::from_std(socket)?;
+            let socket = tcp::first_byte(socket, limits).await?;
+            let remote = Endpoint::Tcp(from).to_multiaddr();
+            upgrade::upgrade(socket, &self.keypair, Direction::Inbound, None, remote, limits).await
+        };
+        match upgraded.await {
+            Ok(connection) => self.admit(connection, None, None, guard).await,
+            Err(error) => tracing::debug!(%from, %error, "inbound connection refused"),
+        }
+    }
+
+    /// Takes an accepted memory link.
+    pub(crate) async fn accept_memory(self, incoming: Incoming, endpoint: Endpoint, guard: PendingGuard) {
+        let Incoming { from, link } = incoming;
+        let limits = &self.config.transport;
+        let connection = memory::connect(from, Direction::Inbound, endpoint, link, limits);
+        self.admit(connection, None, None, guard).await;
+    }
+
+    async fn admit(
+        self,
+        connection: Connection,
+        static_index: Option<usize>,
+        reply: Option<DialReply>,
+        guard: PendingGuard,
+    ) {
+        let arrived = Arrived { peer: connection.peer, direction: connection.direction, static_index };
+        let verdict = self.manager.send(arrived).await;
+        drop(guard);
+        match verdict {
+            Ok(Verdict::Admit(ticket)) => {
+                let handle = PeerSession::launch(Start {
+                    connection,
+                    session: ticket.session,
+                    config: self.config,
+                    router: self.router,
+                    ids: self.ids,
+                    stats: self.stats,
+                    notices: ticket.notices,
+                    seed: ticket.seed,
+                });
+                // A manager that has gone has also stopped the session.
+                let _ = self.manager.send(Started { handle, reply }).await;
+            }
+            Ok(Verdict::KeepExisting(handle)) => {
+                self.report(static_index, None).await;
+                if let Some(reply) = reply {
+                    let _ = self.manager.send(AwaitSettled { handle, reply }).await;
+                }
+                self.refuse(connection, DisconnectReason::AlreadyConnected).await;
+            }
+            Ok(Verdict::Refuse(reason)) => {
+                self.report(static_index, Some(reason.to_string())).await;
+                if let Some(reply) = reply {
+                    drop(reply.send(Err(refusal(reason))));
+                }
+                self.refuse(connection, reason).await;
+            }
+            Err(_) => {
+                if let Some(reply) = reply {
+                    drop(reply.send(Err(DialError::Shutdown)));
+                }
+            }
+        }
+    }
+
+    async fn refuse(self, connection: Connection, reason: DisconnectReason) {
+        refuse::refuse(connection, reason, self.router, self.config.transport).await;
+    }
+
+    async fn report(&self, static_index: Option<usize>, error: Option<String>) {
+        if static_index.is_some() {
+            let _ = self.manager.send(DialEnded { static_index, error }).await;
+        }
+    }
+}
+
+fn refusal(reason: DisconnectReason) -> DialError {
+    match reason {
+        DisconnectReason::SelfConnection => DialError::SelfDial,
+        DisconnectReason::TooManyPeers => DialError::NoSlot,
+        reason => DialError::Refused(Disconnected::local(reason)),
+    }
+}

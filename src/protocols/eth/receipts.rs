@@ -1,0 +1,355 @@
+//! Receipts in both of their forms, and the root that commits to them.
+//!
+//! Consensus form (what the receipts root is made of, and eth/68): `[status, gas, bloom, logs]`, typed
+//! ones as a string `type || list`. Flat form (eth/69): `[type, status, gas, logs]`, without the
+//! bloom, which follows from the logs. The lists here are those of one block.
+
+use std::borrow::Cow;
+
+use alloy_consensus::{Eip658Value, Receipt, ReceiptEnvelope, ReceiptWithBloom, TxType};
+use alloy_primitives::{Address, B256, Bloom, Log};
+use alloy_trie::root::ordered_trie_root_encoded;
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::message::{ETH_69, LOG_BYTES_MIN, each, hash};
+use crate::wire::rlp::{Item, List};
+use crate::wire::{DecodeError, rlp};
+
+/// The most receipts that one answer is decoded to. A flat receipt of a plain transfer has 9 bytes
+/// and takes about 350 in memory, so that bytes alone would bound nothing.
+pub const RECEIPTS_MAX: usize = 262_144;
+
+/// The least a receipt takes in flat form: four fields of one byte and the head of the list.
+const FLAT_BYTES_MIN: usize = 5;
+
+/// The largest type of a typed receipt; above it a first byte is the head of a list (EIP-2718).
+const KIND_MAX: u64 = 0x7f;
+
+const BLOOM_BYTES: usize = 256;
+const TOPICS_MAX: usize = 4;
+
+/// Turns a block's receipts from consensus form to the flat form of eth/69.
+pub fn flatten(consensus: &[u8]) -> Result<Bytes, DecodeError> {
+    convert(consensus, |receipt, out| {
+        let fields_len = rlp::u64_len(u64::from(receipt.kind))
+            + receipt.status.encoded().len()
+            + receipt.gas.encoded().len()
+            + receipt.logs.encoded().len();
+        rlp::put_list_head(fields_len, out);
+        rlp::put_u64(u64::from(receipt.kind), out);
+        out.put_slice(receipt.status.encoded());
+        out.put_slice(receipt.gas.encoded());
+        out.put_slice(receipt.logs.encoded());
+        Ok(())
+    })
+}
+
+/// Turns a block's receipts to consensus form, whichever form they have; blooms are computed where
+/// they are missing.
+pub fn to_consensus(receipts: &[u8]) -> Result<Bytes, DecodeError> {
+    convert(receipts, |receipt, out| {
+        let value = receipt.consensus()?;
+        // A legacy receipt is a list in the list, a typed one a string.
+        if receipt.kind == 0 {
+            out.put_slice(&value)
+        } else {
+            rlp::put_bytes(&value, out)
+        }
+        Ok(())
+    })
+}
+
+/// The receipts root of a block's receipts, whichever form they have.
+pub fn root(receipts: &[u8]) -> Result<B256, DecodeError> {
+    let receipts = List::whole(receipts)?;
+    count(receipts)?;
+    let values = each(receipts, FLAT_BYTES_MIN, |item| Fields::read(item)?.consensus())?;
+    Ok(ordered_trie_root_encoded(&values))
+}
+
+/// The receipts of one block as values, from the form that the version has. `room` is how many
+/// there may be, and is reduced by how many there are.
+pub(super) fn decode(
+    version: u32,
+    receipts: List<'_>,
+    room: &mut usize,
+) -> Result<Vec<ReceiptEnvelope>, DecodeError> {
+    let got = receipts.count(FLAT_BYTES_MIN)?;
+    *room = room.checked_sub(got).ok_or(DecodeError::TooLarge {
+        what: "receipts",
+        got: got as u64,
+        max: *room as u64,
+    })?;
+    each(receipts, FLAT_BYTES_MIN, |item| {
+        let fields = Fields::read(item)?;
+        if fields.bloom.is_some() == (version < ETH_69) { fields.typed() } else { Err(INVALID) }
+    })
+}
+
+const INVALID: DecodeError = DecodeError::Invalid("receipt");
+
+/// A receipt as slices of either form.
+struct Fields<'a> {
+    kind: u8,
+    status: Item<'a>,
+    gas: Item<'a>,
+    /// Present in consensus form.
+    bloom: Option<[u8; BLOOM_BYTES]>,
+    logs: Item<'a>,
+    /// What the receipts root is made of, if that is a slice of what arrived.
+    consensus: Option<&'a [u8]>,
+}
+
+impl<'a> Fields<'a> {
+    fn read(item: Item<'a>) -> Result<Self, DecodeError> {
+        if !item.is_list() {
+            let (&kind, list) = item.payload().split_first().ok_or(INVALID)?;
+            if kind == 0 || u64::from(kind) > KIND_MAX {
+                return Err(INVALID);
+            }
+            return Self::read_consensus(kind, List::whole(list)?, item.payload());
+        }
+        let fields = item.list()?;
+        // The third of the four fields tells the forms apart: a bloom, or the gas.
+        let mut ahead = fields;
+        ahead.item()?;
+        ahead.item()?;
+        if ahead.item()?.payload().len() == BLOOM_BYTES {
+            return Self::read_consensus(0, fields, item.encoded());
+        }
+        let mut fields = fields;
+        let kind = fields.item()?.u64()?;
+        let kind = u8::try_from(kind).ok().filter(|_| kind <= KIND_MAX).ok_or(INVALID)?;
+        let (status, gas, logs) = (fields.item()?, fields.item()?, fields.item()?);
+        fields.end()?;
+        Self { kind, status, gas, bloom: None, logs, consensus: None }.checked()
+    }
+
+    fn read_consensus(kind: u8, mut fields: List<'a>, consensus: &'a [u8]) -> Result<Self, DecodeError> {
+        let (status, gas) = (fields.item()?, fields.item()?);
+        let bloom = Some(fields.item()?.fixed()?);
+        let logs = fields.item()?;
+        fields.end()?;
+        Self { kind, status, gas, bloom, logs, consensus: Some(consensus) }.checked()
+    }
+
+    /// Checks the fields that both forms share.
+    fn checked(self) -> Result<Self, DecodeError> {
+        self.status()?;
+        self.gas.u64()?;
+        self.logs.list()?.count(LOG_BYTES_MIN)?;
+        Ok(self)
+    }
+
+    fn status(&self) -> Result<Eip658Value, DecodeError> {
+        match self.status.string()? {
+            [] => Ok(Eip658Value::Eip658(false)),
+            [1] => Ok(Eip658Value::Eip658(true)),
+            _ => hash(self.status).map(Eip658Value::PostState),
+        }
+    }
+
+    fn bloom(&self) -> Result<Bloom, DecodeError> {
+        if let Some(bloom) = self.bloom {
+            return Ok(Bloom::new(bloom));
+        }
+        let mut bloom = Bloom::ZERO;
+        let mut logs = self.logs.list()?;
+        while let Some(log) = logs.next_item()? {
+            let log = LogFields::read(log)?;
+            bloom.accrue_raw_log(log.address, &log.topics()?);
+        }
+        Ok(bloom)
+    }
+
+    /// The value in the receipts trie: the list, behind the type of a typed receipt.
+    fn consensus(&self) -> Result<Cow<'a, [u8]>, DecodeError> {
+        if let Some(consensus) = self.consensus {
+            return Ok(Cow::Borrowed(consensus));
+        }
+        let bloom = self.bloom()?;
+        let [status, gas, logs] = [self.status, self.gas, self.logs].map(|item| item.encoded());
+        let fields_len = status.len() + gas.len() + rlp::item_len(BLOOM_BYTES) + logs.len();
+        let mut value = BytesMut::with_capacity(1 + rlp::item_len(fields_len));
+        if self.kind != 0 {
+            value.put_u8(self.kind);
+        }
+        rlp::put_list_head(fields_len, &mut value);
+        value.put_slice(status);
+        value.put_slice(gas);
+        rlp::put_bytes(bloom.as_slice(), &mut value);
+        value.put_slice(logs);
+        Ok(Cow::Owned(value.into()))
+    }
+
+    fn typed(&self) -> Result<ReceiptEnvelope, DecodeError> {
+        let kind = TxType::try_from(self.kind).map_err(|_| DecodeError::Invalid("receipt type"))?;
+        let logs = each(self.logs.list()?, LOG_BYTES_MIN, |item| {
+            let log = LogFields::read(item)?;
+            let data = alloy_primitives::Bytes::copy_from_slice(log.data);
+            Log::new(log.address, log.topics()?, data).ok_or(DecodeError::Invalid("log topics"))
+        })?;
+        let receipt = Receipt { status: self.status()?, cumulative_gas_used: self.gas.u64()?, logs };
+        Ok(ReceiptEnvelope::from_typed(kind, ReceiptWithBloom { receipt, logs_bloom: self.bloom()? }))
+    }
+}
+
+/// A log: `[address, [topic, ...], data]`.
+struct LogFields<'a> {
+    address: Address,
+    topics: List<'a>,
+    data: &'a [u8],
+}
+
+impl<'a> LogFields<'a> {
+    fn read(log: Item<'a>) -> Result<Self, DecodeError> {
+        let mut fields = log.list()?;
+        let address = Address::new(fields.item()?.fixed()?);
+        let topics = fields.item()?.list()?;
+        let data = fields.item()?.string()?;
+        fields.end()?;
+        Ok(Self { address, topics, data })
+    }
+
+    fn topics(&self) -> Result<Vec<B256>, DecodeError> {
+        let topics = each(self.topics, 1, hash)?;
+        if topics.len() <= TOPICS_MAX { Ok(topics) } else { Err(DecodeError::Invalid("log topics")) }
+    }
+}
+
+/// Writes every receipt of a list anew.
+fn convert(
+    receipts: &[u8],
+    mut put: impl FnMut(Fields<'_>, &mut BytesMut) -> Result<(), DecodeError>,
+) -> Result<Bytes, DecodeError> {
+    let mut items = List::whole(receipts)?;
+    count(items)?;
+    let mut payload = BytesMut::with_capacity(receipts.len());
+    while let Some(item) = items.next_item()? {
+        put(Fields::read(item)?, &mut payload)?;
+    }
+    let mut out = BytesMut::with_capacity(rlp::item_len(payload.len()));
+    rlp::put_list_head(payload.len(), &mut out);
+    out.put_slice(&payload);
+    Ok(out.freeze())
+}
+
+/// Counts the receipts of a block: no block has more than we decode of a whole answer.
+fn count(receipts: List<'_>) -> Result<usize, DecodeError> {
+    match receipts.count(FLAT_BYTES_MIN)? {
+        got if got > RECEIPTS_MAX => {
+            Err(DecodeError::TooLarge { what: "receipts", got: got as u64, max: RECEIPTS_MAX as u64 })
+        }
+        got => Ok(got),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_consensus::proofs::calculate_receipt_root;
+    use alloy_primitives::hex;
+
+    use super::*;
+    use crate::protocols::eth::fixtures::{consensus_receipts, receipts};
+    use crate::wire::fixtures::Junk;
+
+    fn decoded(version: u32, list: &[u8]) -> Result<Vec<ReceiptEnvelope>, DecodeError> {
+        let mut room = RECEIPTS_MAX;
+        decode(version, List::whole(list)?, &mut room)
+    }
+
+    /// Every type, with and without logs, failed ones, and a post-state of before Byzantium.
+    #[test]
+    fn both_forms_have_the_same_root_and_the_same_values() {
+        let typed = receipts();
+        let consensus = consensus_receipts(&typed);
+        let flat = flatten(&consensus).unwrap();
+        assert!(flat.len() + typed.len() * BLOOM_BYTES < consensus.len());
+        assert_eq!(to_consensus(&flat).unwrap(), consensus);
+        assert_eq!(to_consensus(&consensus).unwrap(), consensus);
+        assert_eq!(flatten(&flat).unwrap(), flat);
+        let expected = calculate_receipt_root(&typed);
+        assert_eq!(root(&consensus), Ok(expected));
+        assert_eq!(root(&flat), Ok(expected));
+        assert_eq!(decoded(68, &consensus), Ok(typed.clone()));
+        assert_eq!(decoded(69, &flat), Ok(typed));
+    }
+
+    #[test]
+    fn a_block_without_transactions_has_the_empty_root() {
+        let empty = hex!("56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421");
+        assert_eq!(root(&[0xc0]), Ok(B256::new(empty)));
+        assert_eq!(flatten(&[0xc0]).as_deref(), Ok(&[0xc0][..]));
+    }
+
+    #[test]
+    fn a_version_takes_no_receipts_of_the_other_form() {
+        let consensus = consensus_receipts(&receipts());
+        let flat = flatten(&consensus).unwrap();
+        assert!(decoded(69, &consensus).is_err());
+        assert!(decoded(68, &flat).is_err());
+    }
+
+    /// E5: what an answer costs in memory is bounded by a count, because bytes do not bound it.
+    #[test]
+    fn more_receipts_than_there_is_room_for_are_refused() {
+        let consensus = consensus_receipts(&receipts());
+        let list = List::whole(&consensus).unwrap();
+        let mut room = receipts().len() - 1;
+        let refusal = decode(68, list, &mut room);
+        assert!(matches!(refusal, Err(DecodeError::TooLarge { what: "receipts", .. })), "{refusal:?}");
+        let mut many = BytesMut::new();
+        rlp::put_list_head((RECEIPTS_MAX + 1) * 5, &mut many);
+        many.extend(std::iter::repeat_n([0xc4, 0x80, 0x80, 0x80, 0xc0], RECEIPTS_MAX + 1).flatten());
+        assert!(matches!(root(&many), Err(DecodeError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn every_truncation_fails() {
+        let consensus = consensus_receipts(&receipts());
+        for list in [flatten(&consensus).unwrap(), consensus] {
+            for cut in 0..list.len() {
+                assert!(root(&list[..cut]).is_err(), "cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_receipt_holds_is_refused() {
+        let refused = [
+            "c5c403025bc0",         // a post-state of one byte
+            "c5c48101",             // too short
+            "c6c58180 01 5b c0",    // a type of 0x80
+            "c6c5 80 01 5b c0 80",  // a fifth field
+            "c7c6 80 01 820001 c0", // gas with a leading zero
+            "c5c4 80 01 5b 80",     // logs that are no list
+            "c4c3 80 01 5b",        // no logs
+            "c3820180",             // a typed receipt without a list
+            "c18180",               // a string with no type
+        ];
+        for text in refused {
+            let bytes = crate::wire::fixtures::unhex(text);
+            assert!(root(&bytes).is_err(), "{text}");
+            assert!(decoded(69, &bytes).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn junk_is_refused_or_keeps_its_root_in_both_forms() {
+        let consensus = consensus_receipts(&receipts());
+        let mut junk = Junk::seeded(11);
+        let mut kept = 0;
+        for _ in 0..3_000 {
+            let mut bytes = consensus.to_vec();
+            let at = junk.below(bytes.len());
+            bytes[at] = junk.next() as u8;
+            let _ = decoded(68, &bytes);
+            if let Ok(root_before) = root(&bytes)
+                && let Ok(flat) = flatten(&bytes)
+            {
+                kept += usize::from(root(&flat).is_ok_and(|after| after == root_before));
+            }
+        }
+        assert!(kept > 0);
+    }
+}

@@ -1,0 +1,289 @@
+//! `PeerHandle`: what everybody else holds of a session.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix::Addr;
+use multiaddr::Multiaddr;
+use tokio::sync::oneshot;
+
+use super::PeerSession;
+use super::messages::{Ask, Cancel, OpenSubstream};
+use super::shared::{LaneShared, Shared};
+use crate::disconnect::{DisconnectReason, Disconnected};
+use crate::error::{RequestError, SubstreamError};
+use crate::ids::{Direction, PeerId, ProtocolId, RequestId, SessionId};
+use crate::machine::message::Payload;
+use crate::machine::session::Failure;
+use crate::protocols::identify::Identity;
+use crate::protocols::ping::{self, PingError};
+use crate::protocols::simple::{Ask as AskProtocol, Protocol};
+use crate::protocols::{RawSubstream, Request};
+use crate::wire::DecodeError;
+
+/// One session with one peer. Cheap to clone; usable from any thread and any tokio runtime.
+///
+/// Holding it keeps nothing alive: when the session ends, requests fail as disconnected.
+#[derive(Clone)]
+pub struct PeerHandle {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) addr: Addr<PeerSession>,
+}
+
+impl PeerHandle {
+    /// Who is at the other end.
+    pub fn id(&self) -> PeerId {
+        self.shared.peer
+    }
+
+    /// Which session this is. A peer that reconnects gets another one.
+    pub fn session(&self) -> SessionId {
+        self.shared.session
+    }
+
+    /// Who dialled.
+    pub fn direction(&self) -> Direction {
+        self.shared.direction
+    }
+
+    /// How long ago it was authenticated.
+    pub fn age(&self) -> Duration {
+        self.shared.since.elapsed()
+    }
+
+    /// The peer's address.
+    pub fn remote_addr(&self) -> &Multiaddr {
+        &self.shared.remote_addr
+    }
+
+    /// Security and muxer, such as `/noise` and `/yamux/1.0.0`.
+    pub fn transport(&self) -> (&'static str, &'static str) {
+        (self.shared.security, self.shared.muxer)
+    }
+
+    /// What the peer says about itself, once identify is through.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.shared.identity.get()
+    }
+
+    /// The protocols in use and offered: those of our exchanges that are up, then what identify
+    /// lists. The latter are the peer's words.
+    pub fn protocols(&self) -> Vec<String> {
+        let up = self.shared.lanes.iter().filter_map(|lane| {
+            let version = lane.version()?;
+            let ids = lane.exchange.ids().iter();
+            ids.filter(|(_, v)| *v == version).map(|(id, _)| id.as_str().to_owned()).next()
+        });
+        let mut all: Vec<String> = up.collect();
+        for offered in self.identity().map_or(&[][..], |identity| &identity.protocols) {
+            if !all.contains(offered) {
+                all.push(offered.clone());
+            }
+        }
+        all
+    }
+
+    /// The negotiated version of an exchange, while it is up.
+    pub fn version_of(&self, exchange: &str) -> Option<u32> {
+        self.lane(exchange)?.1.version()
+    }
+
+    /// How the session ended, if it has.
+    pub fn ended(&self) -> Option<Disconnected> {
+        self.shared.ended.get().copied()
+    }
+
+    /// Bytes received and sent on the connection.
+    pub fn traffic(&self) -> (u64, u64) {
+        (self.shared.traffic.bytes_in(), self.shared.traffic.bytes_out())
+    }
+
+    /// Asks a question and waits for its answer, at most as long as answers of this peer may take
+    /// (2 to 20 s, adapted to it).
+    ///
+    /// Full: fails with `Busy` at once when all request slots of this peer are taken. Dropping the
+    /// future gives the slot back and tells nobody else: a late answer is recognised and excused.
+    pub async fn request<R: Request>(&self, request: R) -> Result<R::Response, RequestError> {
+        self.request_within(request, None).await
+    }
+
+    /// The same with a time-out of one's own.
+    pub async fn request_within<R: Request>(
+        &self,
+        request: R,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<R::Response, RequestError> {
+        self.shared.stats.on_created();
+        let mut open = OpenRequest { handle: self, sent: None, counted: false };
+        let result = open.run(request, timeout.into()).await;
+        open.sent = None;
+        if let Err(error) = &result {
+            self.shared.stats.on_error(error);
+        }
+        open.counted = true;
+        result
+    }
+
+    /// Asks a question of a one-question [`Protocol`].
+    pub async fn ask<P: Protocol>(&self, question: P::Request) -> Result<P::Response, RequestError> {
+        self.request(AskProtocol::<P>(question)).await
+    }
+
+    /// Opens a substream of one's own: bytes both ways, with half-close and reset.
+    ///
+    /// Full: `Busy` when as many are open as may be. Dropping the future resets the substream.
+    pub async fn open_substream(&self, protocol: ProtocolId) -> Result<RawSubstream, SubstreamError> {
+        self.open(protocol, true).await
+    }
+
+    /// Measures round trips over `/ipfs/ping/1.0.0`, one after another on one substream.
+    pub async fn ping(&self, count: usize, timeout: Duration) -> Vec<Result<Duration, PingError>> {
+        let mut results = Vec::with_capacity(count.min(1024));
+        match self.open(ping::ID, false).await {
+            Ok(mut substream) => {
+                for _ in 0..count {
+                    let result = ping::ping(&mut substream, rand::random(), timeout).await;
+                    let failed = result.is_err();
+                    results.push(result);
+                    if failed {
+                        break;
+                    }
+                }
+            }
+            Err(error) => results.push(Err(PingError::Io(std::io::Error::other(error)))),
+        }
+        results
+    }
+
+    /// Ends the session. The peer is told the reason if that needs no waiting; pending requests
+    /// fail at once. A reason that blames the peer (such as `BadData`) makes the manager avoid it.
+    pub fn disconnect(&self, reason: DisconnectReason) {
+        self.shared.orders.disconnect(reason);
+    }
+
+    pub(crate) async fn open(
+        &self,
+        protocol: ProtocolId,
+        read_ahead: bool,
+    ) -> Result<RawSubstream, SubstreamError> {
+        let (reply, opened) = oneshot::channel();
+        let gone = || SubstreamError::Disconnected(self.how_it_ended());
+        self.addr.send(OpenSubstream { protocol, read_ahead, reply }).await.map_err(|_| gone())?;
+        opened.await.map_err(|_| gone())?
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        self.shared.settled.load(Ordering::Acquire)
+    }
+
+    fn lane(&self, exchange: &str) -> Option<(usize, &Arc<LaneShared>)> {
+        self.shared.lanes.iter().enumerate().find(|(_, lane)| lane.exchange.name() == exchange)
+    }
+
+    fn how_it_ended(&self) -> Disconnected {
+        self.ended().unwrap_or_else(|| Disconnected::local(DisconnectReason::Panicked))
+    }
+
+    fn ended_error(&self) -> RequestError {
+        match self.how_it_ended() {
+            Disconnected { reason: DisconnectReason::Panicked, .. } => RequestError::Panicked,
+            ended => disconnected(ended),
+        }
+    }
+}
+
+impl fmt::Debug for PeerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.fmt(f)
+    }
+}
+
+fn disconnected(ended: Disconnected) -> RequestError {
+    match ended {
+        Disconnected { side: crate::disconnect::Side::Local, reason: DisconnectReason::ClientQuitting } => {
+            RequestError::Shutdown
+        }
+        ended => RequestError::Disconnected(ended),
+    }
+}
+
+/// A request between its creation and its end: dropping it in between cancels it.
+struct OpenRequest<'a> {
+    handle: &'a PeerHandle,
+    /// Set while the session may hold an entry for it.
+    sent: Option<(usize, RequestId)>,
+    counted: bool,
+}
+
+impl OpenRequest<'_> {
+    async fn run<R: Request>(
+        &mut self,
+        request: R,
+        timeout: Option<Duration>,
+    ) -> Result<R::Response, RequestError> {
+        let handle = self.handle;
+        let unsupported = || RequestError::Unsupported(ProtocolId::new(R::exchange()));
+        let (index, lane) = handle.lane(R::exchange()).ok_or_else(unsupported)?;
+        if let Some(ended) = handle.ended() {
+            return Err(disconnected(ended));
+        }
+        let version = lane.version().ok_or_else(unsupported)?;
+        let permit = lane.slots.take().ok_or(RequestError::Busy)?;
+        let id = permit.id();
+        let question = Payload { code: R::CODE, body: request.encode(version, id.as_u64()) };
+        let timeout = timeout.unwrap_or_else(|| lane.pace().timeout(&handle.shared.config.pace));
+        let (waiter, answer) = oneshot::channel();
+        // Bounded by the permit: this and the cancel below are the only `do_send`s of the crate.
+        handle.addr.do_send(Ask {
+            lane: index,
+            version,
+            permit,
+            question,
+            answer_code: R::ANSWER,
+            timeout,
+            waiter,
+        });
+        self.sent = Some((index, id));
+        let outcome = answer.await;
+        self.sent = None;
+        let (body, took) = match outcome {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(failure)) => {
+                if let Failure::TimedOut(_) = failure {
+                    lane.adapt(|pace| pace.on_timeout());
+                }
+                return Err(match failure {
+                    Failure::TimedOut(after) => RequestError::TimedOut(after),
+                    Failure::WrongKind => RequestError::WrongKind,
+                    Failure::Disconnected(ended) => disconnected(ended),
+                    Failure::Busy => RequestError::Busy,
+                });
+            }
+            Err(_) => return Err(handle.ended_error()),
+        };
+        lane.adapt(|pace| pace.on_answer(took));
+        match request.decode_answer(version, body) {
+            Ok(response) => {
+                handle.shared.stats.on_ok(took);
+                Ok(response)
+            }
+            Err(error) => {
+                lane.report(matches!(error, DecodeError::Excess { .. }));
+                Err(RequestError::Malformed(error))
+            }
+        }
+    }
+}
+
+impl Drop for OpenRequest<'_> {
+    fn drop(&mut self) {
+        if let Some((lane, id)) = self.sent {
+            self.handle.addr.do_send(Cancel { lane, id });
+        }
+        if !self.counted {
+            self.handle.shared.stats.on_cancelled();
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Negotiation and frames as one stream, attached to the actor before the substream exists.
+//!
+//! The first step of each stream is negotiation; its items then are batches of segments, one per
+//! read. No byte can arrive before somebody listens, because the listener is what reads it.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use futures::Stream;
+use futures::future::Either;
+use futures::io::{AsyncRead, AsyncReadExt, ReadHalf, WriteHalf};
+use futures::stream::{self, BoxStream, StreamExt};
+
+use crate::disconnect::Breach;
+use crate::ids::ProtocolId;
+use crate::protocols::SubstreamHandler;
+use crate::router::{Route, Router};
+use crate::transport::TransportLimits;
+use crate::transport::mux::{Control, Substream};
+use crate::transport::negotiate::{self, NegotiateError, Negotiated};
+use crate::wire::segment::{Segment, SegmentDecoder};
+
+/// A negotiated substream.
+pub(crate) type LaneIo = Negotiated<Substream>;
+
+/// Segments of one batch.
+const BATCH_SEGMENTS: usize = 64;
+/// Bytes of one batch, and of the reads between two yields to other tasks.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// What happens on one substream. `token` tells substreams of a session apart.
+pub(super) struct ReaderItem {
+    pub(super) token: u64,
+    pub(super) event: ReaderEvent,
+}
+
+pub(super) enum ReaderEvent {
+    /// An exchange was agreed on; its segments follow.
+    Exchange { lane: usize, version: u32, io: WriteHalf<LaneIo> },
+    /// A raw substream was agreed on; nothing follows.
+    Handler { protocol: ProtocolId, handler: Arc<dyn SubstreamHandler>, io: Box<LaneIo> },
+    /// Segments of an exchange.
+    Segments(Vec<Segment>),
+    /// Bytes of an exchange that are no segment; nothing follows.
+    BadFraming(Breach),
+    /// No protocol was agreed on; nothing follows.
+    Failed(NegotiateError),
+    /// The muxer gave no substream; nothing follows.
+    NotOpened,
+    /// The end of an exchange's substream: clean, or with an error.
+    Ended(Option<io::Error>),
+}
+
+/// Opens a substream for one exchange: the dialer's part.
+pub(super) fn outbound(
+    token: u64,
+    lane: usize,
+    control: Control,
+    ids: Vec<(ProtocolId, u32)>,
+    limits: TransportLimits,
+) -> BoxStream<'static, ReaderItem> {
+    let opening = async move {
+        let substream = match control.open().await {
+            Ok(substream) => substream,
+            Err(_) => return one(token, ReaderEvent::NotOpened),
+        };
+        let names: Vec<ProtocolId> = ids.iter().map(|(id, _)| id.clone()).collect();
+        match negotiate::dial(substream, &names, &limits).await {
+            Ok((id, io)) => {
+                let version = ids.iter().find(|(known, _)| *known == id).map_or(0, |(_, version)| *version);
+                Either::Right(exchange(token, lane, version, io))
+            }
+            Err(error) => one(token, ReaderEvent::Failed(error)),
+        }
+    };
+    stream::once(opening).flatten().boxed()
+}
+
+/// Takes a substream that the peer opened: the listener's part.
+pub(super) fn inbound(
+    token: u64,
+    substream: Substream,
+    router: Arc<Router>,
+    ids: Arc<[ProtocolId]>,
+    limits: TransportLimits,
+) -> BoxStream<'static, ReaderItem> {
+    let opening = async move {
+        let (protocol, io) = match negotiate::listen(substream, &ids, &limits).await {
+            Ok(agreed) => agreed,
+            Err(error) => return one(token, ReaderEvent::Failed(error)),
+        };
+        match router.route(&protocol) {
+            Some(Route::Exchange { index, version }) => Either::Right(exchange(token, index, version, io)),
+            Some(Route::Handler(handler)) => {
+                one(token, ReaderEvent::Handler { protocol, handler, io: Box::new(io) })
+            }
+            // Only ids of the router were offered.
+            None => one(token, ReaderEvent::NotOpened),
+        }
+    };
+    stream::once(opening).flatten().boxed()
+}
+
+type One = stream::Once<std::future::Ready<ReaderItem>>;
+
+fn one<R>(token: u64, event: ReaderEvent) -> Either<One, R> {
+    Either::Left(stream::once(std::future::ready(ReaderItem { token, event })))
+}
+
+fn exchange(
+    token: u64,
+    lane: usize,
+    version: u32,
+    io: LaneIo,
+) -> impl Stream<Item = ReaderItem> + Send + use<> {
+    let (reader, writer) = io.split();
+    let agreed = ReaderItem { token, event: ReaderEvent::Exchange { lane, version, io: writer } };
+    let segments = Segments::new(reader).map(move |event| ReaderItem { token, event });
+    stream::once(std::future::ready(agreed)).chain(segments)
+}
+
+thread_local! {
+    /// Where sockets are read into before the bytes find their place: one per thread, so that an
+    /// idle connection holds no buffer.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; BATCH_BYTES]);
+}
+
+/// Reads segments in batches. Between two batches of a busy peer the others get their turn.
+struct Segments {
+    io: ReadHalf<LaneIo>,
+    buffer: BytesMut,
+    decoder: SegmentDecoder,
+    read_since_yield: usize,
+    over: bool,
+}
+
+impl Segments {
+    fn new(io: ReadHalf<LaneIo>) -> Self {
+        Self {
+            io,
+            buffer: BytesMut::new(),
+            decoder: SegmentDecoder::default(),
+            read_since_yield: 0,
+            over: false,
+        }
+    }
+
+    fn decode(&mut self) -> Option<ReaderEvent> {
+        let mut segments = Vec::new();
+        while segments.len() < BATCH_SEGMENTS {
+            match self.decoder.decode(&mut self.buffer) {
+                Ok(Some(segment)) => segments.push(segment),
+                Ok(None) => break,
+                // What was good before it is still handed on; the breach is met again next time.
+                Err(_) if !segments.is_empty() => break,
+                Err(breach) => {
+                    self.over = true;
+                    return Some(ReaderEvent::BadFraming(breach));
+                }
+            }
+        }
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+        (!segments.is_empty()).then_some(ReaderEvent::Segments(segments))
+    }
+}
+
+impl Stream for Segments {
+    type Item = ReaderEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ReaderEvent>> {
+        let this = &mut *self;
+        if this.over {
+            return Poll::Ready(None);
+        }
+        loop {
+            if let Some(event) = this.decode() {
+                return Poll::Ready(Some(event));
+            }
+            if this.read_since_yield >= BATCH_BYTES {
+                this.read_since_yield = 0;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let polled = SCRATCH.with_borrow_mut(|scratch| {
+                let polled = Pin::new(&mut this.io).poll_read(cx, scratch);
+                if let Poll::Ready(Ok(read)) = polled {
+                    this.buffer.extend_from_slice(&scratch[..read]);
+                }
+                polled
+            });
+            match polled {
+                Poll::Ready(Ok(0)) => {
+                    this.over = true;
+                    return Poll::Ready(Some(ReaderEvent::Ended(None)));
+                }
+                Poll::Ready(Ok(read)) => this.read_since_yield += read,
+                Poll::Ready(Err(error)) => {
+                    this.over = true;
+                    return Poll::Ready(Some(ReaderEvent::Ended(Some(error))));
+                }
+                Poll::Pending => {
+                    this.read_since_yield = 0;
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Socket to connection: multistream-select, noise, identity, multistream-select, yamux.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use futures::io::{AsyncRead, AsyncWrite};
+use libp2p_core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
+use multiaddr::Multiaddr;
+
+use super::negotiate::{self, Budgeted, NegotiateError};
+use super::{Connection, Traffic, TransportLimits, mux, yamux};
+use crate::error::UpgradeError;
+use crate::ids::{Direction, Keypair, PeerId, ProtocolId};
+
+const NOISE_NAME: &str = "/noise";
+const NOISE: ProtocolId = ProtocolId::new(NOISE_NAME);
+const YAMUX: ProtocolId = ProtocolId::new("/yamux/1.0.0");
+
+/// Authenticates and multiplexes a socket, within the upgrade deadline.
+///
+/// `expected` is who must be at the other end, when the address that was dialled says so. Dropping
+/// the future closes the socket.
+pub async fn upgrade<T>(
+    socket: T,
+    keypair: &Keypair,
+    direction: Direction,
+    expected: Option<PeerId>,
+    remote_addr: Multiaddr,
+    limits: &TransportLimits,
+) -> Result<Connection, UpgradeError>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let traffic = Arc::new(Traffic::default());
+    let counted = Counted { io: socket, traffic: Arc::clone(&traffic) };
+    let (socket, authenticated) = Budgeted::new(counted, limits.upgrade_bytes_max, usize::MAX);
+    let steps = steps(socket, authenticated, keypair, direction, expected, limits);
+    let (peer, mux) = tokio::time::timeout(limits.upgrade_timeout, steps)
+        .await
+        .map_err(|_| UpgradeError::TimedOut(limits.upgrade_timeout))??;
+    Ok(Connection {
+        peer,
+        public_key: None,
+        direction,
+        remote_addr,
+        security: "/noise",
+        muxer: "/yamux/1.0.0",
+        mux,
+        traffic,
+    })
+}
+
+async fn steps<T>(
+    socket: T,
+    authenticated: Arc<AtomicBool>,
+    keypair: &Keypair,
+    direction: Direction,
+    expected: Option<PeerId>,
+    limits: &TransportLimits,
+) -> Result<(PeerId, mux::Mux), UpgradeError>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let socket = agree(socket, NOISE, direction, limits).await?;
+    let handshake_failed = |error| UpgradeError::Handshake(Box::new(error));
+    let noise = libp2p_noise::Config::new(keypair).map_err(handshake_failed)?;
+    let upgraded = match direction {
+        Direction::Inbound => noise.upgrade_inbound(socket, NOISE_NAME).await,
+        Direction::Outbound => noise.upgrade_outbound(socket, NOISE_NAME).await,
+    };
+    let (actual, socket) = upgraded.map_err(handshake_failed)?;
+    // A peer in a hurry may send anything behind its last message of the handshake.
+    authenticated.store(true, Ordering::Relaxed);
+    if let Some(expected) = expected
+        && expected != actual
+    {
+        return Err(UpgradeError::WrongIdentity { expected, actual });
+    }
+    let socket = agree(socket, YAMUX, direction, limits).await?;
+    Ok((actual, yamux::yamux(socket, direction, limits)))
+}
+
+async fn agree<T>(
+    io: T,
+    id: ProtocolId,
+    direction: Direction,
+    limits: &TransportLimits,
+) -> Result<negotiate::Negotiated<T>, UpgradeError>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let agreed = match direction {
+        Direction::Inbound => negotiate::listen(io, &[id], limits).await,
+        Direction::Outbound => negotiate::dial(io, &[id], limits).await,
+    };
+    match agreed {
+        Ok((_, io)) => Ok(io),
+        Err(NegotiateError::Failed(error)) => Err(UpgradeError::Negotiation(error)),
+        Err(NegotiateError::TimedOut(limit)) => Err(UpgradeError::TimedOut(limit)),
+    }
+}
+
+/// Counts the bytes of a socket.
+#[derive(Debug)]
+struct Counted<T> {
+    io: T,
+    traffic: Arc<Traffic>,
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let read = ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        self.traffic.add_in(read);
+        Poll::Ready(Ok(read))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
+        self.traffic.add_out(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_close(cx)
+    }
+}

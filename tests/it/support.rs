@@ -1,0 +1,103 @@
+//! What scenarios share: a tiny protocol and nodes that speak it.
+
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use trunkline::ids::ProtocolId;
+use trunkline::protocols::ServeError;
+use trunkline::protocols::simple::Protocol;
+use trunkline::wire::{Decode, DecodeError, Encode};
+use trunkline::{Config, Keypair, Network, PeerAddr, PeerHandle, PeerId};
+
+/// Asks for so many bytes; how they come is said by the first byte of the question.
+pub(crate) struct Blob;
+
+pub(crate) const ECHO: u8 = 0;
+/// Never answered.
+pub(crate) const SILENCE: u8 = 1;
+/// The handler panics.
+pub(crate) const PANIC: u8 = 2;
+
+/// `mode u8 | size u32`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GetBlob(pub(crate) u8, pub(crate) u32);
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Bytes4(pub(crate) Bytes);
+
+impl Encode for GetBlob {
+    fn encode(&self, out: &mut BytesMut) {
+        out.put_u8(self.0);
+        out.put_u32(self.1);
+    }
+}
+
+impl Decode for GetBlob {
+    fn decode(bytes: &mut Bytes) -> Result<Self, DecodeError> {
+        use bytes::Buf;
+        trunkline::wire::need(bytes, 5)?;
+        Ok(Self(bytes.get_u8(), bytes.get_u32()))
+    }
+}
+
+impl Encode for Bytes4 {
+    fn encode(&self, out: &mut BytesMut) {
+        out.extend_from_slice(&self.0);
+    }
+}
+
+impl Decode for Bytes4 {
+    fn decode(bytes: &mut Bytes) -> Result<Self, DecodeError> {
+        Ok(Self(bytes.split_to(bytes.len())))
+    }
+}
+
+/// What a question of this size is answered with.
+pub(crate) fn pattern(size: u32) -> Bytes {
+    (0..size).map(|k| (k ^ size) as u8).collect::<Vec<u8>>().into()
+}
+
+impl Protocol for Blob {
+    const ID: ProtocolId = ProtocolId::new("/test/blob/1");
+    type Request = GetBlob;
+    type Response = Bytes4;
+
+    async fn serve(&self, _: PeerId, GetBlob(mode, size): GetBlob) -> Result<Bytes4, ServeError> {
+        match mode {
+            SILENCE => std::future::pending().await,
+            PANIC => panic!("asked to panic"),
+            _ => Ok(Bytes4(pattern(size))),
+        }
+    }
+}
+
+pub(crate) fn addr(text: &str) -> PeerAddr {
+    text.parse().expect("a valid address")
+}
+
+pub(crate) fn config(listen: &str) -> Config {
+    let builder = Config::builder().seed(7);
+    let builder = if listen.is_empty() { builder } else { builder.listen(addr(listen)) };
+    builder.build().expect("a valid configuration")
+}
+
+pub(crate) async fn start(config: Config) -> Network {
+    Network::builder(config, Keypair::generate_secp256k1()).protocol(Blob).start().await.expect("starts")
+}
+
+/// Two connected nodes and the dialler's handle, over a listen address such as `/memory/0`.
+pub(crate) async fn two_nodes(listen: &str) -> (Network, Network, PeerHandle) {
+    let server = start(config(listen)).await;
+    let client = start(config("")).await;
+    let to = server.listening()[0].clone();
+    let peer = client.dial(PeerAddr::try_from(to).expect("an address")).await.expect("connects");
+    (server, client, peer)
+}
+
+/// Fails the test instead of hanging it.
+pub(crate) async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(limit, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("not within {limit:?}: {what}"),
+    }
+}
