@@ -94,7 +94,7 @@ impl SyncPlan {
             }
             _ => {
                 let held = self.window.header_bytes() + self.checks.bytes(Kind::Headers);
-                held == 0 || held + bytes <= self.config.header_bytes_max
+                held < self.config.header_bytes_max / 2 || held + bytes <= self.config.header_bytes_max
             }
         }
     }

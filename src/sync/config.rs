@@ -15,18 +15,19 @@ pub struct SyncConfig {
     /// A block that is trusted to start from, while the store is still empty. It is fetched by its
     /// hash. Default: none; a store without a head and without an anchor cannot be filled.
     pub anchor: Option<B256>,
-    /// Whether a branch with a larger total difficulty replaces ours (the development chain).
-    /// Default: no; a peer on another branch is then left alone for a while.
+    /// Whether blocks are weighed by their difficulty and announced whole, as on the development
+    /// chain and before the merge. A heavier branch replaces ours, and a tie goes to the first seen.
+    /// Default: no; all blocks weigh the same, so that only a longer branch replaces ours.
     pub heaviest: bool,
     /// How far back such a branch may leave ours, in blocks. Default 64, 1 to 900. A peer whose
-    /// branch left earlier is left alone.
+    /// branch left earlier is left alone for a while.
     pub fork_depth_max: u64,
     /// How many headers may be held or asked for ahead of the stored head. Default 8,192, 64 to
     /// 65,536. No header beyond is asked for.
     pub header_window: u64,
     /// Bytes of headers held or being verified. Default 16 MiB, at least 1 MiB. What comes above
-    /// that is dropped and asked for again later; headers that continue the chain are measured
-    /// without those that arrived early, so twice this, or a single larger answer, is the most.
+    /// that is dropped and asked for again later. An answer that continues the chain is let in
+    /// whatever arrived early, so twice this and one answer is the most.
     pub header_bytes_max: usize,
     /// Bytes of bodies held, being verified, stored, or expected from requests in flight. Default
     /// 64 MiB, at least 4 MiB. Nothing more is asked for; only answers with the body that

@@ -1,4 +1,7 @@
-//! A branch that may be heavier than ours (the development chain): found, weighed, taken or left.
+//! A branch that may be heavier than ours: found, weighed, taken or left.
+//!
+//! On the development chain a block weighs its difficulty. Elsewhere no header says what it weighs:
+//! the longer branch is taken, because the highest head is the one to follow.
 
 use std::collections::VecDeque;
 
@@ -20,13 +23,31 @@ pub(super) struct Stored {
     pub(super) difficulty: U256,
 }
 
+/// What a block weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// Its difficulty.
+    Difficulty,
+    /// As much as any other.
+    One,
+}
+
+impl Weight {
+    pub(super) fn of(self, difficulty: U256) -> U256 {
+        match self {
+            Self::Difficulty => difficulty,
+            Self::One => U256::ONE,
+        }
+    }
+}
+
 /// Headers of another peer's chain above a block that we share.
 #[derive(Debug)]
 pub(super) struct Branch {
     pub(super) session: SessionId,
     pub(super) base: BlockRef,
     pub(super) headers: VecDeque<Header>,
-    total_difficulty: U256,
+    weight: U256,
     bytes: usize,
 }
 
@@ -46,7 +67,9 @@ pub(super) enum Weighed {
 pub(super) struct Forks {
     recent: VecDeque<Stored>,
     recent_max: usize,
-    total_difficulty: U256,
+    weight: Weight,
+    /// The weight of our chain.
+    total: U256,
     /// Whose branch is being searched or weighed.
     searched: Option<SessionId>,
     branch: Option<Branch>,
@@ -56,18 +79,28 @@ pub(super) struct Forks {
 
 impl Forks {
     /// `recent` are the last stored blocks, lowest first; `total_difficulty` is the last one's.
-    pub(super) fn new(recent: Vec<Stored>, total_difficulty: U256, depth_max: u64) -> Self {
+    pub(super) fn new(recent: Vec<Stored>, total_difficulty: U256, weight: Weight, depth_max: u64) -> Self {
         let recent_max = usize::try_from(depth_max).unwrap_or(usize::MAX).saturating_add(1);
+        let total = match weight {
+            Weight::Difficulty => total_difficulty,
+            Weight::One => U256::from(recent.len()),
+        };
         let mut forks = Self {
             recent: recent.into(),
             recent_max,
-            total_difficulty,
+            weight,
+            total,
             searched: None,
             branch: None,
             heavier: false,
         };
         forks.trim();
         forks
+    }
+
+    /// What weighs.
+    pub(super) fn weight(&self) -> Weight {
+        self.weight
     }
 
     /// Whether a branch is being looked at.
@@ -104,10 +137,10 @@ impl Forks {
         let shared = falling.iter().position(|(facts, _)| self.is_ours(BlockRef::from(facts)));
         let Some(shared) = shared else { return Weighed::Not };
         let base = BlockRef::from(&falling[shared].0);
-        let total_difficulty = self.total_difficulty_at(base.number);
+        let (weight, total) = (self.weight, self.total_at(base.number));
         let headers = falling.into_iter().take(shared).rev();
-        let mut branch = Branch { session, base, headers: VecDeque::new(), total_difficulty, bytes: 0 };
-        headers.for_each(|header| branch.push(header));
+        let mut branch = Branch { session, base, headers: VecDeque::new(), weight: total, bytes: 0 };
+        headers.for_each(|header| branch.push(weight, header));
         self.branch = Some(branch);
         self.weigh()
     }
@@ -119,7 +152,7 @@ impl Forks {
         let mut rising = rising.into_iter();
         match rising.next() {
             Some((facts, _)) if BlockRef::from(&facts) == tip && rising.len() > 0 => {
-                rising.for_each(|header| branch.push(header));
+                rising.for_each(|header| branch.push(self.weight, header));
                 self.weigh()
             }
             _ => Weighed::Not,
@@ -128,7 +161,7 @@ impl Forks {
 
     fn weigh(&mut self) -> Weighed {
         let Some(branch) = &self.branch else { return Weighed::Not };
-        if branch.total_difficulty > self.total_difficulty {
+        if branch.weight > self.total {
             self.heavier = true;
             Weighed::Heavier
         } else if branch.headers.len() >= BRANCH_HEADERS_MAX || branch.bytes > BRANCH_BYTES_MAX {
@@ -145,17 +178,17 @@ impl Forks {
         }
         let branch = self.branch.take();
         self.give_up();
-        branch.filter(|branch| branch.total_difficulty > self.total_difficulty && self.is_ours(branch.base))
+        branch.filter(|branch| branch.weight > self.total && self.is_ours(branch.base))
     }
 
     /// How much the blocks above `base` must weigh together to outweigh ours.
     pub(super) fn weight_above(&self, base: u64) -> U256 {
-        self.total_difficulty.saturating_sub(self.total_difficulty_at(base))
+        self.total.saturating_sub(self.total_at(base))
     }
 
     /// The store dropped what is above `base`.
     pub(super) fn on_truncated(&mut self, base: u64) {
-        self.total_difficulty = self.total_difficulty_at(base);
+        self.total = self.total_at(base);
         while self.recent.back().is_some_and(|stored| stored.block.number > base) {
             self.recent.pop_back();
         }
@@ -164,7 +197,7 @@ impl Forks {
     /// The store took these blocks.
     pub(super) fn on_stored(&mut self, blocks: &[HeaderFacts]) {
         for facts in blocks {
-            self.total_difficulty = self.total_difficulty.saturating_add(facts.difficulty);
+            self.total = self.total.saturating_add(self.weight.of(facts.difficulty));
             self.recent.push_back(Stored { block: BlockRef::from(facts), difficulty: facts.difficulty });
         }
         self.trim();
@@ -180,15 +213,15 @@ impl Forks {
         self.recent.get(usize::try_from(number.checked_sub(first)?).ok()?)
     }
 
-    fn total_difficulty_at(&self, number: u64) -> U256 {
+    fn total_at(&self, number: u64) -> U256 {
         let above = self.recent.iter().rev().take_while(|stored| stored.block.number > number);
-        above.fold(self.total_difficulty, |total, stored| total.saturating_sub(stored.difficulty))
+        above.fold(self.total, |total, stored| total.saturating_sub(self.weight.of(stored.difficulty)))
     }
 }
 
 impl Branch {
-    fn push(&mut self, header: Header) {
-        self.total_difficulty = self.total_difficulty.saturating_add(header.0.difficulty);
+    fn push(&mut self, weight: Weight, header: Header) {
+        self.weight = self.weight.saturating_add(weight.of(header.0.difficulty));
         self.bytes += header.1.len();
         self.headers.push_back(header);
     }

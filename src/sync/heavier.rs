@@ -1,5 +1,5 @@
-//! What a heavier branch means (the development chain): it is followed back, weighed, and taken
-//! when its blocks are here. Until then nothing in the store is touched.
+//! What a heavier branch means: it is followed back, weighed, and taken when its blocks are here.
+//! Until then nothing in the store is touched.
 
 use std::time::{Duration, Instant};
 
@@ -75,7 +75,7 @@ impl SyncPlan {
         for header in branch.headers {
             self.window.push(header, branch.session, None);
         }
-        self.line.restart(self.window.next());
+        self.restart_line(self.window.next());
         self.switch = Some(Switch { base: branch.base, until: now + BODIES_WITHIN });
         if let Some(peer) = self.peers.get_mut(branch.session) {
             (peer.headers_until, peer.fork_until) = (None, None);

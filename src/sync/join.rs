@@ -72,7 +72,7 @@ impl SyncPlan {
         let Some((facts, rlp)) = headers.pop() else { return };
         self.window = Window::new(facts.number, facts.parent_hash);
         self.window.push((facts, rlp), session, None);
-        self.line.restart(self.window.next());
+        self.restart_line(self.window.next());
     }
 
     /// `len` is how many were the answer's to bring; a poll brings what it finds.
@@ -200,7 +200,7 @@ impl SyncPlan {
                     peer.headers_until = Some(now + RIVAL_PAUSE);
                 }
                 // Its headers are asked for again, of those who decide.
-                self.line.restart(self.window.next());
+                self.restart_line(self.window.next());
             }
         }
     }
@@ -231,9 +231,7 @@ impl SyncPlan {
         if let Some(peer) = self.peers.get_mut(session) {
             peer.headers_until = Some(now + BRANCH_PAUSE);
         }
-        if self.config.heaviest {
-            self.search_branch(now, session);
-        }
+        self.search_branch(now, session);
     }
 
     /// An announced block whose body fits it.

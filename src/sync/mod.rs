@@ -10,9 +10,9 @@
 //!    └───────────────────┘
 //! ```
 //!
-//! Reading order: `source.rs`, `config.rs`, `plan.rs` (inputs), `ask.rs` (who is asked), `answer.rs`, `headers.rs`
-//! and `window.rs` (ranges and blocks), `join.rs` (links and conflicts), `fork.rs` and `heavier.rs`
-//! (branches), `peers.rs`, `pace.rs`, `check.rs`, `driver.rs`.
+//! Reading order: `source.rs`, `config.rs`, `plan.rs` (inputs), `ask.rs` (who is asked),
+//! `answer.rs`, `headers.rs` and `window.rs` (ranges and blocks), `join.rs` (links and conflicts),
+//! `fork.rs` and `heavier.rs` (branches), `peers.rs`, `pace.rs`, `check.rs`, `driver.rs`.
 
 mod answer;
 mod ask;
@@ -33,6 +33,8 @@ mod progress;
 mod requests;
 pub mod source;
 pub mod store;
+#[cfg(test)]
+mod tests;
 mod window;
 
 pub use config::SyncConfig;

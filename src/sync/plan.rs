@@ -16,7 +16,7 @@ use bytes::Bytes;
 use super::check::{BadData, Check, Verdict};
 use super::checks::{Checking, Checks};
 use super::config::SyncConfig;
-use super::fork::{Forks, Stored};
+use super::fork::{Forks, Stored, Weight};
 use super::headers::HeaderLine;
 use super::pace::Kind;
 use super::peers::Peers;
@@ -138,7 +138,7 @@ impl SyncPlan {
             checks: Checks::default(),
             line: HeaderLine::new(first),
             window: Window::new(first, below),
-            forks: Forks::new(start.recent, start.total_difficulty, config.fork_depth_max),
+            forks: forks(&config, start.recent, start.total_difficulty),
             stored: start.head,
             root: start.head.filter(|head| head.number == 0 || config.anchor == Some(head.hash)),
             trusted: config.trusted_head.map(|hash| Trusted { hash, number: None }),
@@ -258,7 +258,7 @@ impl SyncPlan {
 
     /// The store was changed by somebody else: everything above it is planned anew.
     pub(super) fn on_moved(&mut self, now: Instant, start: Start) {
-        self.forks = Forks::new(start.recent, start.total_difficulty, self.config.fork_depth_max);
+        self.forks = forks(&self.config, start.recent, start.total_difficulty);
         self.stored = start.head;
         self.replan();
         self.turn(now);
@@ -361,14 +361,20 @@ impl SyncPlan {
     /// Drops the joined headers from `number` on.
     pub(super) fn cut(&mut self, number: u64) {
         self.window.cut(number);
-        self.line.restart(self.window.next());
+        self.restart_line(self.window.next());
+    }
+
+    /// The header line continues from `next`; what is in flight for it does not count any more.
+    pub(super) fn restart_line(&mut self, next: u64) {
+        self.line.restart(next);
+        self.requests.forget_lines();
     }
 
     /// Starts again above the store.
     pub(super) fn replan(&mut self) {
         let (first, below) = above(self.stored);
         self.window = Window::new(first, below);
-        self.line.restart(first);
+        self.restart_line(first);
         self.switch = None;
         self.conflict = None;
         self.forks.give_up();
@@ -423,4 +429,9 @@ impl SyncPlan {
 /// Where the window starts above a block, and that block's hash.
 fn above(head: Option<BlockRef>) -> (u64, B256) {
     head.map_or((0, B256::ZERO), |head| (head.number.saturating_add(1), head.hash))
+}
+
+fn forks(config: &SyncConfig, recent: Vec<Stored>, total_difficulty: U256) -> Forks {
+    let weight = if config.heaviest { Weight::Difficulty } else { Weight::One };
+    Forks::new(recent, total_difficulty, weight, config.fork_depth_max)
 }

@@ -138,6 +138,11 @@ impl Requests {
         }
     }
 
+    /// No range that is asked for is one of the header line any more.
+    pub(super) fn forget_lines(&mut self) {
+        self.lines.clear();
+    }
+
     /// Whether no range of the header line is asked for.
     pub(super) fn no_lines(&self) -> bool {
         self.lines.is_empty()

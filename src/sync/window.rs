@@ -7,6 +7,7 @@ use alloy_primitives::{B256, U256};
 use bytes::Bytes;
 
 use super::check::Header;
+use super::fork::Weight;
 use super::peers::Peer;
 use super::requests::Ticket;
 use crate::chain::{BlockRef, HeaderFacts, RawBlock};
@@ -88,6 +89,11 @@ impl Window {
             return Some(self.root);
         }
         self.index(number).map(|index| self.entries[index].facts.hash)
+    }
+
+    /// How many headers are joined.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -236,23 +242,30 @@ impl Window {
         self.ready
     }
 
-    /// How many complete blocks are needed to have more difficulty than `weight` together.
-    pub(super) fn outweighing(&self, weight: U256) -> Option<usize> {
+    /// How many complete blocks are needed to weigh more than `total` together.
+    pub(super) fn outweighing(&self, weight: Weight, total: U256) -> Option<usize> {
         let mut sum = U256::ZERO;
         let heavy = self.entries.iter().take(self.ready).position(|entry| {
-            sum = sum.saturating_add(entry.facts.difficulty);
-            sum > weight
+            sum = sum.saturating_add(weight.of(entry.facts.difficulty));
+            sum > total
         });
         heavy.map(|index| index + 1)
     }
 
-    /// The next complete blocks, at least `least` of them if there are as many; the store takes
-    /// them now.
-    pub(super) fn deliver(&mut self, least: usize, blocks_max: usize, bytes_max: usize) -> Vec<RawBlock> {
+    /// The next complete blocks of the first `most`, at least `least` of them if there are as many;
+    /// the store takes them now.
+    pub(super) fn deliver(
+        &mut self,
+        least: usize,
+        most: usize,
+        blocks_max: usize,
+        bytes_max: usize,
+    ) -> Vec<RawBlock> {
         debug_assert_eq!(self.storing, 0, "one delivery at a time");
-        let mut blocks = Vec::with_capacity(self.ready.min(blocks_max.max(least)));
+        let most = most.min(self.ready);
+        let mut blocks = Vec::with_capacity(most.min(blocks_max.max(least)));
         let mut bytes = 0;
-        for entry in self.entries.iter().take(self.ready) {
+        for entry in self.entries.iter().take(most) {
             let Body::Held(body) = &entry.body else { break };
             bytes += entry.header.len() + body.len();
             if blocks.len() >= least.max(1) && (blocks.len() >= blocks_max || bytes > bytes_max) {
@@ -359,7 +372,7 @@ mod tests {
         let mut window = Window::new(1, B256::ZERO);
         headers(1, 3, false).into_iter().for_each(|header| window.push(header, SessionId(1), None));
         assert_eq!((window.ready(), window.wanted()), (3, 0));
-        let blocks = window.deliver(1, 2, usize::MAX);
+        let blocks = window.deliver(1, 9, 2, usize::MAX);
         assert_eq!(blocks.len(), 2);
         for block in blocks {
             let facts = HeaderFacts::read(&block.header).unwrap();
@@ -383,7 +396,8 @@ mod tests {
             window.on_body(block(&window, number), body);
         }
         assert_eq!((window.ready(), window.body_bytes(), window.wanted()), (3, 16, 11));
-        let numbers: Vec<_> = window.deliver(1, 100, usize::MAX).iter().map(|block| block.number).collect();
+        let numbers: Vec<_> =
+            window.deliver(1, 99, 100, usize::MAX).iter().map(|block| block.number).collect();
         assert_eq!(numbers, [1, 2, 3]);
         window.cut(2);
         assert_eq!(window.next(), 4, "what the store is taking stays");

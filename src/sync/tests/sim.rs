@@ -66,6 +66,7 @@ pub(super) struct Sim {
     events: BTreeMap<(Instant, u64), Event>,
     cancelled: BTreeSet<Ticket>,
     sequence: u64,
+    seed: u64,
     rng: StdRng,
 }
 
@@ -93,6 +94,7 @@ impl Sim {
             events: BTreeMap::new(),
             cancelled: BTreeSet::new(),
             sequence: 0,
+            seed,
             rng: StdRng::seed_from_u64(seed),
         }
     }
@@ -155,7 +157,9 @@ impl Sim {
     pub(super) fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) {
         let end = self.now + limit;
         while !done(self) {
-            assert!(self.step(end), "not done after {limit:?}: {:?}\n{}", self.plan.progress(), self.tail());
+            let went_on = self.step(end);
+            let (seed, progress) = (self.seed, self.plan.progress());
+            assert!(went_on, "seed {seed} is not done after {limit:?}: {progress:?}\n{}", self.tail());
         }
     }
 
@@ -260,6 +264,7 @@ impl Sim {
         let range = (peer.earliest, peer.latest);
         let silent = match peer.manner {
             Manner::Silent => true,
+            Manner::FakeTipOnce => peer.requests > 1,
             Manner::SilentUntil(millis) => since < Duration::from_millis(millis),
             Manner::Vanishes(after) if peer.requests > after => {
                 return self.later(Duration::from_millis(2), Event::Down(session));
@@ -284,6 +289,7 @@ impl Sim {
     }
 
     fn deliver(&mut self, truncate: Option<u64>, blocks: Vec<RawBlock>) {
+        let weight = start_of(&self.store).total_difficulty;
         if let Some(number) = truncate {
             self.store.retain(|block| block.number <= number);
         }
@@ -298,6 +304,9 @@ impl Sim {
             }
             crate::chain::verify::check_body(&facts, &block.body).unwrap();
             self.store.push(block);
+        }
+        if truncate.is_some() {
+            assert!(start_of(&self.store).total_difficulty > weight, "a branch is taken when it is heavier");
         }
         let millis = self.rng.random_range(0..3);
         self.later(Duration::from_millis(millis), Event::Stored);

@@ -194,6 +194,8 @@ pub(super) enum Manner {
     TooMany,
     /// The last header of every answer is made up; it links.
     FakeTip,
+    /// The same in its first answer, and no second answer.
+    FakeTipOnce,
     /// One body is another one.
     WrongBody,
     /// Two bodies change places.
@@ -243,7 +245,7 @@ impl Manner {
                 let more = HeadersQuery { amount: query.amount + 1, ..query };
                 list = chain.headers(more, range.0, range.1);
             }
-            Manner::FakeTip => {
+            Manner::FakeTip | Manner::FakeTipOnce => {
                 if let Some(last) = list.last_mut() {
                     *last = mutated(last);
                 }
