@@ -4,6 +4,7 @@ mod chat;
 mod dropped_futures;
 mod early_frames;
 mod handler_panic;
+#[cfg(feature = "eth")]
 mod header_body_sync;
 mod kill_peer;
 mod paused_clock;
