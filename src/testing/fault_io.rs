@@ -46,8 +46,11 @@ pub enum End {
     Eof,
     /// This error, now and for ever.
     Error(io::ErrorKind),
-    /// Nothing happens any more, and nobody is told.
+    /// No call finds anything ready any more.
     Stall,
+    /// Reading: nothing comes any more. Writing: what is written is swallowed, so that whoever
+    /// writes goes on to wait for an answer.
+    Silence,
 }
 
 /// What happens to one direction.
@@ -202,7 +205,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for FaultIo<T> {
         match this.read.ended() {
             Some(End::Eof) => return Poll::Ready(Ok(0)),
             Some(End::Error(kind)) => return Poll::Ready(Err(kind.into())),
-            Some(End::Stall) => return Poll::Pending,
+            Some(End::Stall | End::Silence) => return Poll::Pending,
             None => {}
         }
         let room = ready!(this.read.poll_room(cx)).min(buf.len());
@@ -222,6 +225,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for FaultIo<T> {
             }
             Some(End::Error(kind)) => return Poll::Ready(Err(kind.into())),
             Some(End::Stall) => return Poll::Pending,
+            Some(End::Silence) => return Poll::Ready(Ok(buf.len())),
             None => {}
         }
         let room = ready!(this.write.poll_room(cx)).min(buf.len());
@@ -235,13 +239,14 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for FaultIo<T> {
         match this.write.ended() {
             Some(End::Eof) => Pin::new(&mut this.io).poll_close(cx),
             Some(End::Error(kind)) => Poll::Ready(Err(kind.into())),
-            Some(End::Stall) | None => Pin::new(&mut this.io).poll_flush(cx),
+            Some(End::Stall | End::Silence) | None => Pin::new(&mut this.io).poll_flush(cx),
         }
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.write.ended() {
             Some(End::Stall) => Poll::Pending,
+            Some(End::Silence) => Poll::Ready(Ok(())),
             _ => Pin::new(&mut self.io).poll_close(cx),
         }
     }
@@ -312,5 +317,11 @@ mod tests {
         assert_eq!(got, bytes(4));
         let mut b = FaultIo::new(b, FaultPlan::write_ends(0, End::Stall));
         assert!(futures::poll!(b.write(&[1])).is_pending());
+        let (a, mut b) = pipe::pair(512, Duration::ZERO);
+        let mut a = FaultIo::new(a, FaultPlan::write_ends(2, End::Silence));
+        a.write_all(&bytes(100)).await.unwrap();
+        a.close().await.unwrap();
+        assert_eq!(b.read(&mut [0; 9]).await.unwrap(), 2);
+        assert!(futures::poll!(b.read(&mut [0; 9])).is_pending());
     }
 }

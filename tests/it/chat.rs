@@ -65,10 +65,6 @@ impl Chat {
         Arc::new(Self { hello: Bytes::from_static(b"hello"), snappy: true, ..Self::default() })
     }
 
-    pub(crate) fn foreign() -> Arc<Self> {
-        Arc::new(Self { hello: Bytes::from_static(FOREIGN), ..Self::default() })
-    }
-
     pub(crate) fn log(&self) -> Vec<Heard> {
         self.log.lock().unwrap().clone()
     }

@@ -6,11 +6,14 @@ mod early_frames;
 mod handler_panic;
 #[cfg(feature = "eth")]
 mod header_body_sync;
+mod hostile_peer;
 mod kill_peer;
 mod paused_clock;
 mod request_response;
+mod scene;
 mod shutdown;
 mod simultaneous_dial;
+mod stalled_peer;
 mod static_peers;
 mod support;
 mod tidy;
