@@ -76,16 +76,28 @@ pub struct Pipe {
     delay: Option<Pin<Box<Sleep>>>,
 }
 
+impl Shared {
+    /// What was written to its proper end still arrives; a direction that is open is reset.
+    fn sever(&self) {
+        if self.lock().end == End::Open {
+            self.reset();
+        }
+    }
+}
+
 /// Breaks a pipe from outside, as a lost connection does.
 #[derive(Debug, Clone)]
 pub struct Breaker(Weak<Shared>, Weak<Shared>);
 
 impl Breaker {
-    /// Resets both directions. `false`: the pipe is gone already.
-    pub fn reset(&self) -> bool {
-        let halves = [self.0.upgrade(), self.1.upgrade()];
-        halves.iter().flatten().for_each(|half| half.reset());
-        halves.iter().any(Option::is_some)
+    /// Resets both directions.
+    pub fn reset(&self) {
+        [self.0.upgrade(), self.1.upgrade()].iter().flatten().for_each(|half| half.reset());
+    }
+
+    /// Ends both directions: what was written before a close still arrives.
+    pub fn sever(&self) {
+        [self.0.upgrade(), self.1.upgrade()].iter().flatten().for_each(|half| half.sever());
     }
 
     /// Whether both ends of the pipe are gone.
