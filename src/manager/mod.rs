@@ -15,7 +15,7 @@ pub(crate) mod pending;
 mod statics;
 pub(crate) mod table;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use actix::{Actor, ActorContext, AsyncContext, StreamHandler};
@@ -94,7 +94,8 @@ pub(crate) struct ConnectionManager {
     events: broadcast::Sender<NetworkEvent>,
     home: Home,
     counts: PendingCounts,
-    sessions: HashMap<SessionId, Entry>,
+    /// In the order of their admission, so that runs are reproducible.
+    sessions: BTreeMap<SessionId, Entry>,
     by_peer: HashMap<PeerId, SessionId>,
     /// Sessions that have ended and still say goodbye.
     leaving: usize,
@@ -130,7 +131,7 @@ impl ConnectionManager {
             events: setup.events.clone(),
             home: setup.home.clone(),
             counts: PendingCounts::default(),
-            sessions: HashMap::new(),
+            sessions: BTreeMap::new(),
             by_peer: HashMap::new(),
             leaving: 0,
             next_session: 1,

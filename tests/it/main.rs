@@ -5,6 +5,7 @@ mod dropped_futures;
 mod duplicates;
 mod early_frames;
 mod handler_panic;
+#[cfg(feature = "eth")]
 mod header_body_sync;
 mod kill_peer;
 mod paused_clock;
