@@ -195,7 +195,7 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         for breaker in &self.breakers {
-            breaker.sever();
+            breaker.lose();
         }
     }
 }

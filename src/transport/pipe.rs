@@ -57,6 +57,13 @@ impl Shared {
         self.half.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Resets what has not come to its end: what was sent and finished still arrives.
+    fn lose(&self) {
+        if self.lock().end == End::Open {
+            self.reset();
+        }
+    }
+
     fn reset(&self) {
         let mut half = self.lock();
         if half.end != End::Reset {
@@ -76,15 +83,6 @@ pub struct Pipe {
     delay: Option<Pin<Box<Sleep>>>,
 }
 
-impl Shared {
-    /// What was written to its proper end still arrives; a direction that is open is reset.
-    fn sever(&self) {
-        if self.lock().end == End::Open {
-            self.reset();
-        }
-    }
-}
-
 /// Breaks a pipe from outside, as a lost connection does.
 #[derive(Debug, Clone)]
 pub struct Breaker(Weak<Shared>, Weak<Shared>);
@@ -95,9 +93,11 @@ impl Breaker {
         [self.0.upgrade(), self.1.upgrade()].iter().flatten().for_each(|half| half.reset());
     }
 
-    /// Ends both directions: what was written before a close still arrives.
-    pub fn sever(&self) {
-        [self.0.upgrade(), self.1.upgrade()].iter().flatten().for_each(|half| half.sever());
+    /// Breaks it as a lost connection does: a direction that was finished is read to its end, the
+    /// other one is reset.
+    pub fn lose(&self) {
+        let halves = [self.0.upgrade(), self.1.upgrade()];
+        halves.iter().flatten().for_each(|half| half.lose());
     }
 
     /// Whether both ends of the pipe are gone.
@@ -276,6 +276,19 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         let error = near.read(&mut [0; 1]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn a_loss_lets_what_was_finished_arrive() {
+        let (mut near, mut far) = pair(16, Duration::ZERO);
+        near.write_all(b"goodbye").await.unwrap();
+        near.close().await.unwrap();
+        near.breaker().lose();
+        drop(near);
+        let mut got = String::new();
+        far.read_to_string(&mut got).await.unwrap();
+        assert_eq!(got, "goodbye");
+        assert_eq!(far.write(b"x").await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     }
 
     #[tokio::test(start_paused = true)]

@@ -61,10 +61,12 @@ impl Chat {
         Arc::new(Self { hello: Bytes::from_static(b"hello"), ..Self::default() })
     }
 
+    #[allow(dead_code)]
     pub(crate) fn with_snappy() -> Arc<Self> {
         Arc::new(Self { hello: Bytes::from_static(b"hello"), snappy: true, ..Self::default() })
     }
 
+    #[allow(dead_code)]
     pub(crate) fn foreign() -> Arc<Self> {
         Arc::new(Self { hello: Bytes::from_static(FOREIGN), ..Self::default() })
     }
