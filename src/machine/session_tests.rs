@@ -150,6 +150,35 @@ fn stray_answers_are_told_apart() {
     assert_eq!((pair.b.ended(), pair.b.machine.pending_len(), pair.b.slots.in_use()), (None, 0, 0));
 }
 
+/// However few they are: 16 MiB may wait, one byte more is a breach.
+#[test]
+fn waiting_requests_are_bounded_in_bytes_too() {
+    let mut pair = Pair::new();
+    pair.b.answers = false;
+    let half = 8 << 20;
+    (0..4).for_each(|id| pair.inject(with_id(QUESTION, id, 0)));
+    let overhead = with_id(QUESTION, 4, 0).wire_bytes();
+    (4..6).for_each(|id| pair.inject(with_id(QUESTION, id, half - overhead)));
+    pair.run();
+    assert_eq!((pair.b.serving.len(), pair.b.ended()), (4, None));
+    pair.inject(with_id(QUESTION, 6, 0));
+    pair.run();
+    let breach = Disconnected::local(DisconnectReason::Breach(Breach::TooManyRequests));
+    assert_eq!(pair.b.ended(), Some(breach));
+}
+
+/// What a peer would have to refuse is not sent: a request fails, a reply counts as none.
+#[test]
+fn our_own_messages_are_held_to_the_limit() {
+    let mut pair = Pair::new();
+    pair.run();
+    let large = with_id(ANSWER, 0, 10 << 20);
+    pair.b.machine.on_reply(pair.now, Ok(Some(large.clone())));
+    pair.b.machine.announce(pair.now, large);
+    pair.run();
+    assert_eq!((pair.b.machine.counters().oversized, pair.a.ended()), (2, None));
+}
+
 /// Four are served at once, 256 wait, one more is a breach.
 #[test]
 fn requests_of_the_peer_beyond_those_that_may_wait_are_a_breach() {

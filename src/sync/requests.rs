@@ -182,3 +182,50 @@ impl Requests {
         self.reserved[kind]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn asked(session: u64, start: u64, len: u64, sent: Instant) -> Asked {
+        Asked {
+            session: SessionId(session),
+            purpose: Purpose::Headers { start, len, era: 0 },
+            amount: len as usize + 1,
+            sent,
+            deadline: sent + Duration::from_secs(session),
+            late_at: sent,
+            hedged: false,
+            reserved: 10,
+        }
+    }
+
+    #[test]
+    fn a_range_asked_for_twice_belongs_to_whoever_answers_first() {
+        let (mut requests, now) = (Requests::default(), Instant::now());
+        let first = requests.open(asked(1, 5, 20, now));
+        let second = requests.open(asked(2, 5, 10, now));
+        assert_eq!((requests.line_at(5), requests.line_len(5)), (Some(first), Some(20)));
+        assert!(requests.close(second).is_some());
+        assert_eq!(requests.disown(5), Some(20));
+        assert_eq!((requests.line_at(5), requests.disown(5)), (None, None));
+        let closed = requests.close(first).unwrap();
+        assert_eq!(closed.purpose, Purpose::Poll { start: 5, len: 20, era: 0 });
+        assert_eq!((requests.len(), requests.reserved(Kind::Headers)), (0, 0));
+    }
+
+    #[test]
+    fn ranges_of_an_earlier_line_are_nobodys_any_more() {
+        let (mut requests, now) = (Requests::default(), Instant::now());
+        let old = requests.open(asked(3, 5, 20, now));
+        requests.forget_lines();
+        assert!(requests.no_lines() && requests.line_len(5).is_none());
+        let new = requests.open(asked(4, 5, 20, now));
+        assert_eq!(requests.line_at(5), Some(new));
+        assert_eq!(requests.expired(now + Duration::from_secs(3)), Some(old));
+        assert!(requests.close(old).is_some());
+        assert_eq!(requests.line_at(5), Some(new));
+    }
+}

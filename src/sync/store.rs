@@ -26,6 +26,6 @@ pub trait ChainStore: Chain {
     /// Appends verified blocks. The first one's parent is the head, or it is the anchor itself.
     fn append(&self, blocks: Vec<RawBlock>) -> Result<(), StoreError>;
 
-    /// Drops everything above block `number`, for a heavier branch (development chain).
+    /// Drops everything above block `number`: a heavier or longer branch follows.
     fn truncate(&self, number: u64) -> Result<(), StoreError>;
 }

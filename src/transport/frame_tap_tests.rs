@@ -69,6 +69,8 @@ fn more_pings_than_a_hundred_in_ten_seconds_are_a_flood() {
     assert_eq!(endures(&ping, Duration::ZERO), (100, Some(Violation::PingFlood)));
     assert_eq!(endures(&ping, Duration::from_millis(100)), (3000, None));
     assert_eq!(endures(&ping, Duration::from_millis(99)), (100, Some(Violation::PingFlood)));
+    // yamux answers a ping without any flag as well.
+    assert_eq!(endures(&frame(PING, 0, 0, 1), Duration::ZERO), (100, Some(Violation::PingFlood)));
     assert_eq!(endures(&frame(PING, ACK, 0, 1), Duration::ZERO), (3000, None));
 }
 

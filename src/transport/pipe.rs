@@ -88,11 +88,9 @@ pub struct Pipe {
 pub struct Breaker(Weak<Shared>, Weak<Shared>);
 
 impl Breaker {
-    /// Resets both directions. `false`: the pipe is gone already.
-    pub fn reset(&self) -> bool {
-        let halves = [self.0.upgrade(), self.1.upgrade()];
-        halves.iter().flatten().for_each(|half| half.reset());
-        halves.iter().any(Option::is_some)
+    /// Resets both directions.
+    pub fn reset(&self) {
+        [self.0.upgrade(), self.1.upgrade()].iter().flatten().for_each(|half| half.reset());
     }
 
     /// Breaks it as a lost connection does: a direction that was finished is read to its end, the

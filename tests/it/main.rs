@@ -2,6 +2,7 @@
 
 mod chat;
 mod dropped_futures;
+mod duplicates;
 mod early_frames;
 mod handler_panic;
 #[cfg(feature = "eth")]

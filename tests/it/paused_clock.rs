@@ -125,9 +125,9 @@ async fn run(seed: u64, first_port: u64) -> String {
         nodes.push(node);
         chats.push(chat);
     }
-    for index in 0..NODES {
+    for (index, node) in nodes.iter().enumerate() {
         let next = first_port + ((index + 1) % NODES) as u64;
-        nodes[index].dial(addr(&format!("/memory/{next}"))).await.unwrap();
+        node.dial(addr(&format!("/memory/{next}"))).await.unwrap();
     }
     for round in 0..6 {
         let mut asking = Vec::new();
