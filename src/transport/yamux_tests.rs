@@ -6,15 +6,8 @@ use futures::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::testing::raw_peer::{DATA, FIN, GO_AWAY, PING, RST, SYN, WINDOW_UPDATE, data, frame};
 use crate::transport::pipe::{self, Pipe};
-
-const DATA: u8 = 0;
-const WINDOW_UPDATE: u8 = 1;
-const PING: u8 = 2;
-const GO_AWAY: u8 = 3;
-const SYN: u16 = 1;
-const FIN: u16 = 4;
-const RST: u16 = 8;
 
 fn limits() -> TransportLimits {
     TransportLimits { inbound_substreams_max: 4, outbound_substreams_max: 8, ..TransportLimits::default() }
@@ -48,18 +41,6 @@ fn two_sides() -> (Side, Side) {
 fn against_raw() -> (Side, Pipe) {
     let (near, far) = pipe::pair(1 << 20, Duration::ZERO);
     (Side::start(far, Direction::Inbound), near)
-}
-
-fn frame(kind: u8, flags: u16, stream: u32, length: u32) -> Vec<u8> {
-    let mut bytes = vec![0, kind];
-    bytes.extend_from_slice(&flags.to_be_bytes());
-    bytes.extend_from_slice(&stream.to_be_bytes());
-    bytes.extend_from_slice(&length.to_be_bytes());
-    bytes
-}
-
-fn data(flags: u16, stream: u32, body: &[u8]) -> Vec<u8> {
-    [&frame(DATA, flags, stream, body.len() as u32)[..], body].concat()
 }
 
 /// Fails the test instead of hanging it.
