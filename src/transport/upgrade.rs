@@ -133,3 +133,67 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
         Pin::new(&mut self.io).poll_close(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::future::join;
+    use futures::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::transport::pipe;
+
+    type Upgraded = Result<Connection, UpgradeError>;
+
+    /// Both ends of a pipe with this latency, upgraded. The dialer expects `expected`.
+    async fn both_ends(
+        latency: Duration,
+        expected: impl Fn(PeerId) -> Option<PeerId>,
+    ) -> (Upgraded, Upgraded) {
+        let (near, far) = pipe::pair(64 << 10, latency);
+        let (dialer, listener) = (Keypair::generate_secp256k1(), Keypair::generate_ed25519());
+        let (limits, addr) = (TransportLimits::default(), Multiaddr::empty);
+        let expected = expected(listener.public().to_peer_id());
+        join(
+            upgrade(near, &dialer, Direction::Outbound, expected, addr(), &limits),
+            upgrade(far, &listener, Direction::Inbound, None, addr(), &limits),
+        )
+        .await
+    }
+
+    #[tokio::test]
+    async fn noise_and_yamux_run_over_a_pipe_within_the_process() {
+        let (outbound, inbound) = both_ends(Duration::ZERO, Some).await;
+        let (outbound, mut inbound) = (outbound.unwrap(), inbound.unwrap());
+        let control = outbound.mux.control.clone();
+        let drivers = [tokio::spawn(outbound.mux.driver), tokio::spawn(inbound.mux.driver)];
+        let mut asked = control.open().await.unwrap();
+        asked.write_all(b"over noise and yamux").await.unwrap();
+        asked.close().await.unwrap();
+        let mut heard = String::new();
+        inbound.mux.inbound.recv().await.unwrap().read_to_string(&mut heard).await.unwrap();
+        assert_eq!(heard, "over noise and yamux");
+        assert!(outbound.traffic.bytes_out() > 0 && inbound.traffic.bytes_in() > 0);
+        drivers.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+
+    /// B6: somebody else answers.
+    #[tokio::test]
+    async fn another_identity_than_the_expected_one_is_refused() {
+        let other = Keypair::generate_ed25519().public().to_peer_id();
+        let (outbound, _) = both_ends(Duration::ZERO, |_| Some(other)).await;
+        assert!(matches!(outbound, Err(UpgradeError::WrongIdentity { expected, .. }) if expected == other));
+    }
+
+    /// A2: the deadline is over the whole upgrade, however steadily the peer makes progress.
+    #[tokio::test(start_paused = true)]
+    async fn an_upgrade_that_takes_too_long_as_a_whole_is_given_up() {
+        let (outbound, inbound) = both_ends(Duration::from_secs(4), Some).await;
+        assert!(matches!(outbound, Err(UpgradeError::TimedOut(_))), "{outbound:?}");
+        assert!(
+            matches!(inbound, Err(UpgradeError::TimedOut(_) | UpgradeError::Negotiation(_))),
+            "{inbound:?}"
+        );
+    }
+}
