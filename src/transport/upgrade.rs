@@ -189,7 +189,7 @@ mod tests {
     /// A2: the deadline is over the whole upgrade, however steadily the peer makes progress.
     #[tokio::test(start_paused = true)]
     async fn an_upgrade_that_takes_too_long_as_a_whole_is_given_up() {
-        let (outbound, inbound) = both_ends(Duration::from_secs(4), Some).await;
+        let (outbound, inbound) = both_ends(Duration::from_millis(2100), Some).await;
         assert!(matches!(outbound, Err(UpgradeError::TimedOut(_))), "{outbound:?}");
         assert!(
             matches!(inbound, Err(UpgradeError::TimedOut(_) | UpgradeError::Negotiation(_))),
