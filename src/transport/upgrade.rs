@@ -190,10 +190,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_upgrade_that_takes_too_long_as_a_whole_is_given_up() {
         let (outbound, inbound) = both_ends(Duration::from_millis(2100), Some).await;
-        assert!(matches!(outbound, Err(UpgradeError::TimedOut(_))), "{outbound:?}");
-        assert!(
-            matches!(inbound, Err(UpgradeError::TimedOut(_) | UpgradeError::Negotiation(_))),
-            "{inbound:?}"
-        );
+        // Whose timer fires first tells the other by closing the pipe.
+        let deadline = TransportLimits::default().upgrade_timeout;
+        let timed_out =
+            |end: &Upgraded| matches!(end, Err(UpgradeError::TimedOut(after)) if *after == deadline);
+        assert!(timed_out(&outbound) || timed_out(&inbound), "{outbound:?} {inbound:?}");
+        assert!(outbound.is_err() && inbound.is_err());
     }
 }
