@@ -1,8 +1,8 @@
 //! A protocol with one kind of question: implement [`Protocol`], register it, ask.
 //!
 //! [`Service`] turns it into an [`Exchange`] over eth-stream segments. A message is
-//! `kind u8 | request id uvarint | payload`, with kind 1 for questions, 2 for answers and 3 for
-//! "no answer" (the question could not be served).
+//! `kind u8 | request id uvarint | payload`, with kind 1 for questions and 2 for answers. A question
+//! that cannot be served is not answered.
 
 use std::sync::Arc;
 
