@@ -15,7 +15,7 @@ use super::writer::Writer;
 use crate::disconnect::{Breach, DisconnectReason, Disconnected, Side};
 use crate::ids::RequestId;
 use crate::machine::message::Payload;
-use crate::machine::session::{Action, Failure, Misdeed, SessionMachine};
+use crate::machine::session::{Action, Counters, Failure, Misdeed, SessionMachine};
 use crate::protocols::{From, Outlet, ServeError};
 use crate::transport::frame_tap::Window;
 
@@ -254,6 +254,10 @@ impl Live {
     /// Tells the protocol, once, that the exchange is over.
     fn end(&mut self, lane: &LaneShared, ended: Disconnected) {
         self.down = Some(ended);
+        let counters = self.machine.counters();
+        if counters != Counters::default() {
+            tracing::debug!(peer = %self.from.peer, exchange = lane.exchange.name(), ?counters, "passed by");
+        }
         self.serving.clear();
         self.starting.clear();
         self.taking = None;

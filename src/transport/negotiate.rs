@@ -60,10 +60,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let (budgeted, release) = Budgeted::new(io, limits.negotiation_bytes_max, limits.proposals_max);
-    let agreed = listener_select_proto(budgeted, ids.iter().cloned());
-    let agreed = within(limits.negotiation_timeout, agreed).await?;
-    release.store(true, Ordering::Relaxed);
-    Ok(agreed)
+    conclude(listener_select_proto(budgeted, ids.iter().cloned()), &release, limits).await
 }
 
 /// Proposes `ids` in turn as the dialer, waiting for each answer (multistream-select "V1").
@@ -76,20 +73,20 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let (budgeted, release) = Budgeted::new(io, limits.negotiation_bytes_max, limits.proposals_max);
-    let agreed = dialer_select_proto(budgeted, ids.iter().cloned(), Version::V1);
-    let agreed = within(limits.negotiation_timeout, agreed).await?;
-    release.store(true, Ordering::Relaxed);
-    Ok(agreed)
+    conclude(dialer_select_proto(budgeted, ids.iter().cloned(), Version::V1), &release, limits).await
 }
 
-async fn within<T>(
-    limit: Duration,
+/// Waits for the agreement within its deadline, then lets every byte pass.
+async fn conclude<T>(
     negotiation: impl Future<Output = Result<T, NegotiationError>>,
+    release: &AtomicBool,
+    limits: &TransportLimits,
 ) -> Result<T, NegotiateError> {
-    match tokio::time::timeout(limit, negotiation).await {
-        Ok(result) => Ok(result?),
-        Err(_) => Err(NegotiateError::TimedOut(limit)),
-    }
+    let limit = limits.negotiation_timeout;
+    let agreed =
+        tokio::time::timeout(limit, negotiation).await.map_err(|_| NegotiateError::TimedOut(limit))??;
+    release.store(true, Ordering::Relaxed);
+    Ok(agreed)
 }
 
 /// A stream that fails when the peer spends more on a negotiation than it may. Once the
