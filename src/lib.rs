@@ -67,6 +67,7 @@ pub mod stats;
 pub mod sync;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
+pub mod trace;
 pub mod transport;
 pub mod wire;
 

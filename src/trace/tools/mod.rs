@@ -1,0 +1,10 @@
+//! Answers from traces: read a file, ask it.
+//!
+//! Everything here works on [`Record`](super::Record)s and knows neither actors nor sockets. A trace
+//! is read once, line by line, into a [`Model`]; the questions (`stuck`, `follow`, …) and the exports
+//! are functions of models. What a file says is not trusted: it is bounded and escaped.
+
+pub mod model;
+pub mod read;
+
+pub use model::Model;
