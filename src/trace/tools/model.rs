@@ -129,3 +129,26 @@ pub struct ActorInfo {
     /// The handler that has begun and not returned: since when, what, which event.
     pub busy: Option<(u64, Name, EventId)>,
 }
+
+/// What a trace says.
+#[derive(Debug, Clone, Default)]
+pub struct Model {
+    /// Its first line.
+    pub header: Option<crate::trace::record::Header>,
+    /// The connections, by number.
+    pub conns: BTreeMap<u32, Conn>,
+    /// The actors, by number.
+    pub actors: BTreeMap<u32, ActorInfo>,
+    /// The requests, by key.
+    pub lives: BTreeMap<EventId, Life>,
+    /// Events read.
+    pub events: u64,
+    /// Events that were overwritten before they could be written.
+    pub lost: u64,
+    /// Events that the budget left out.
+    pub skipped: u64,
+    /// The times of the first and the last event.
+    pub span: (u64, u64),
+    /// The file was closed in an orderly way; its own count of orphans.
+    pub closed: Option<u64>,
+}
