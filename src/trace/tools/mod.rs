@@ -5,6 +5,8 @@
 //! are functions of models. What a file says is not trusted: it is bounded and escaped.
 
 pub mod model;
+pub mod picture;
 pub mod read;
 
 pub use model::Model;
+pub use picture::{Node, Pair, Picture};
