@@ -12,6 +12,7 @@ pub mod model;
 pub mod picture;
 pub mod read;
 pub mod show;
+pub mod stuck;
 
 pub use filter::Filter;
 pub use model::Model;
