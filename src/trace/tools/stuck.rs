@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::filter::Subject;
 use super::model::{Life, Model};
 use super::show;
 use crate::trace::record::{EventId, Name};
@@ -71,10 +72,28 @@ pub enum Cause {
 
 impl Cause {
     /// Its name, as in `--json`.
-    pub fn name(self) -> String {
-        match serde_json::to_value(self) {
-            Ok(serde_json::Value::String(name)) => name,
-            _ => String::new(),
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mailbox => "mailbox",
+            Self::Handler => "handler",
+            Self::StalledThread => "stalled_thread",
+            Self::Window => "window",
+            Self::PeerNotReading => "peer_not_reading",
+            Self::PeerNotAnswering => "peer_not_answering",
+            Self::Limiter => "limiter",
+            Self::NobodyServing => "nobody_serving",
+            Self::SlowServing => "slow_serving",
+            Self::Outbox => "outbox",
+            Self::Negotiation => "negotiation",
+            Self::Dial => "dial",
+            Self::Caller => "caller",
+            Self::LateAnswer => "late_answer",
+            Self::WrongKind => "wrong_kind",
+            Self::Malformed => "malformed",
+            Self::Unsupported => "unsupported",
+            Self::Disconnected => "disconnected",
+            Self::Panic => "panic",
+            Self::Orphan => "orphan",
         }
     }
 }
@@ -308,6 +327,21 @@ impl<'a> Findings<'a> {
 }
 
 impl Finding {
+    /// What filters ask about a finding. `state` is the name of its cause.
+    pub fn subject(&self) -> Subject<'_> {
+        let request = self.request.as_ref();
+        Subject {
+            peer: self.peer.as_deref(),
+            proto: request.and_then(|request| request.proto.as_deref()),
+            kind: request.and_then(|request| request.kind.as_deref()).or(self.message.as_deref()),
+            id: request.map(|request| request.id.as_str()),
+            dir: request.map(|request| request.dir),
+            state: Some(self.cause.name()),
+            wait: Some(self.duration_ns),
+            conn: self.conn,
+        }
+    }
+
     fn new(cause: Cause, from: u64, until: u64, sentence: String) -> Self {
         Self {
             cause,
