@@ -8,6 +8,7 @@ pub mod actors;
 pub mod filter;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod follow;
 pub mod histogram;
 #[cfg(test)]
 mod large;

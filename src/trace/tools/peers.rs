@@ -174,7 +174,7 @@ pub fn text(found: &[Peer]) -> String {
             show::peer_or_dash(peer.peer.as_ref()),
             peer.dir.unwrap_or("-").to_owned(),
             peer.state.to_owned(),
-            show::moment(peer.from_ns),
+            show::seconds(peer.from_ns),
             lasted.unwrap_or_else(|| "-".to_owned()),
             bytes(peer.bytes_in),
             bytes(peer.bytes_out),

@@ -104,23 +104,18 @@ pub fn row(model: &Model, life: &Life) -> Request {
 
 /// A table for people.
 pub fn text(rows: &[Request]) -> String {
-    let headings = ["id", ">at s", "dir", "request", ">took", "state", "longest wait after", ">wait", "peer"];
+    let headings = ["id", ">at s", "dir", "request", ">took", "state", ">longest wait", "after", "peer"];
     let mut table = Table::new(&headings);
     for row in rows {
-        let open = row.state == "open";
-        let state = match row.step.filter(|_| open) {
-            Some(step) => format!("open: {step}"),
-            None => show::escape(&row.state),
-        };
         table.row(vec![
             row.id.clone(),
-            show::moment(row.at_ns),
+            show::seconds(row.at_ns),
             row.dir.to_owned(),
-            show::cut(&show::escape(row.kind.as_deref().unwrap_or("-")), 18),
+            show::cut(&show::escape(row.kind.as_deref().unwrap_or("-")), 16),
             show::duration(row.took_ns),
-            show::cut(&state, 16),
-            row.slowest_step.unwrap_or("-").to_owned(),
+            show::cut(&show::escape(&row.state), 12),
             show::duration(row.slowest_ns),
+            row.slowest_step.unwrap_or("-").to_owned(),
             show::peer_or_dash(row.peer.as_ref()),
         ]);
     }
@@ -156,7 +151,7 @@ mod tests {
         assert_eq!(list(&model, &slow).len(), 1);
         assert_eq!(list(&model, &format!("id={second}").parse().expect("a filter")).len(), 1);
         let text = text(&rows);
-        assert!(text.contains("open: written") && text.contains("16Uiu2…ABCDEF"), "{text}");
+        assert!(text.contains("487 ms  written") && text.contains("16Uiu2…ABCDEF"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= show::WIDTH), "{text}");
     }
 
