@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use actix::Addr;
 use multiaddr::Multiaddr;
 use tokio::sync::{broadcast, oneshot};
 
+use crate::actor::Address;
 use crate::config::Config;
 use crate::error::{DialError, StartError};
 use crate::ids::{Keypair, PeerId, ProtocolId};
@@ -38,7 +38,7 @@ pub struct Network {
 
 struct Inner {
     us: PeerId,
-    manager: Addr<ConnectionManager>,
+    manager: Address<ConnectionManager>,
     table: PeerTable,
     events: broadcast::Sender<NetworkEvent>,
     /// Kept so that a subscriber who comes first hears of everything from the start.
@@ -257,6 +257,7 @@ async fn boot(
         table: table.clone(),
         events: events.clone(),
         home,
+        tracer: trace.tracer().clone(),
         listeners,
         finished: manager_finished,
     });

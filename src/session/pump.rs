@@ -17,6 +17,7 @@ use super::{PeerSession, ended_by, stop};
 use crate::actor::Ctx;
 use crate::disconnect::{DisconnectReason, Disconnected};
 use crate::ids::Direction;
+use crate::trace::{Event, Kind};
 
 /// See the module.
 pub(super) struct Pump;
@@ -62,7 +63,9 @@ impl PeerSession {
         {
             self.driver = None;
             // A driver that panicked is a connection that broke.
-            self.mux_end = Some(end.unwrap_or(crate::transport::mux::MuxEnd::RemoteClosed));
+            let end = end.unwrap_or(crate::transport::mux::MuxEnd::RemoteClosed);
+            self.shared.trace.say(|| Event::new(Kind::ConnClosed), &end);
+            self.mux_end = Some(end);
         }
         // What arrived before the end is read first: the readers end by themselves.
         let readers_live = self.lanes.iter_mut().filter_map(|lane| lane.live()).any(|live| !live.ended);

@@ -18,6 +18,7 @@ use crate::machine::pending::Slots;
 use crate::protocols::identify::Identity;
 use crate::protocols::{Exchange, Outlet};
 use crate::stats::RequestStats;
+use crate::trace::{ConnTrace, Label};
 use crate::transport::{Connection, Traffic};
 
 /// Facts and orders of one session, seen by the actor and by every handle.
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) stats: Arc<RequestStats>,
     pub(crate) config: Arc<Config>,
     pub(crate) orders: Arc<Orders>,
+    pub(crate) trace: ConnTrace,
 }
 
 impl Shared {
@@ -60,6 +62,7 @@ impl Shared {
                 items_max: config.session.outbox.announcements_max,
                 bytes_max: config.session.outbox.announcement_bytes_max,
                 orders: Arc::clone(&orders),
+                proto: Label::of(exchange.name()),
             })
         });
         Arc::new(Self {
@@ -78,6 +81,7 @@ impl Shared {
             stats: Arc::clone(stats),
             config: Arc::clone(config),
             orders,
+            trace: connection.trace.clone(),
         })
     }
 }
@@ -141,6 +145,8 @@ pub(crate) struct LaneShared {
     items_max: usize,
     bytes_max: usize,
     orders: Arc<Orders>,
+    /// The exchange's name in the trace.
+    pub(crate) proto: Label,
 }
 
 #[derive(Debug, Default)]
