@@ -53,6 +53,18 @@ pub enum Misdeed {
     Excess,
 }
 
+impl Misdeed {
+    /// The name it has in traces.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UnknownAnswer => "unknown_answer",
+            Self::DuplicateAnswer => "duplicate_answer",
+            Self::WrongKind => "wrong_kind",
+            Self::Excess => "excess",
+        }
+    }
+}
+
 /// What the actor should do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action<W> {

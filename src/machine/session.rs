@@ -285,6 +285,11 @@ impl<W, R: Rules> SessionMachine<W, R> {
         !self.outbox.is_empty()
     }
 
+    /// The requests of ours that wait for answers, with when they were asked.
+    pub fn pending(&self) -> impl Iterator<Item = (RequestId, Instant)> {
+        self.pending.iter()
+    }
+
     /// How many requests of ours wait for answers.
     pub fn pending_len(&self) -> usize {
         self.pending.len()
@@ -333,6 +338,7 @@ impl<W, R: Rules> SessionMachine<W, R> {
         let is_first = !self.assembler.has_begun(segment.number);
         if let (true, Phase::Active, Some((code, body))) =
             (is_first, self.phase, segment.data.split_first().map(|(code, body)| (*code, body)))
+            && self.pending.expects(code)
             && let Ok(Class::Answer(id)) = self.rules.classify(code, &segment.data.slice_ref(body))
         {
             self.tell(Fact::AnswerBegan(RequestId::from_wire(id)));

@@ -160,6 +160,13 @@ impl PeerHandle {
         self.shared.orders.disconnect(reason);
     }
 
+    /// Has the session tell the trace where its open requests stand; resolved when it has, or is
+    /// gone.
+    pub(crate) fn tell_open(&self) -> impl Future<Output = ()> + Send + use<> {
+        let told = self.shared.orders.tell_open();
+        async move { drop(told.await) }
+    }
+
     /// Whether the peer answers a ping within this time. One that does not speak ping, or whose
     /// substreams are all in use, is not dead for that.
     pub(crate) async fn is_alive(&self, within: Duration) -> bool {

@@ -258,6 +258,13 @@ impl Live {
         self.machine.on_reply(now, number, reply);
     }
 
+    /// Tells the trace where every request stands that has not ended.
+    pub(super) fn tell_open(&mut self, now: std::time::Instant) {
+        let Some(watch) = &self.watch else { return };
+        let unwritten = self.machine.outbox().tags().chain(self.writer.tags()).collect();
+        watch.tell_open(now, unwritten, self.machine.pending());
+    }
+
     fn take_facts(&mut self, now: std::time::Instant) {
         let Some(watch) = &mut self.watch else { return };
         while let Some(fact) = self.machine.poll_fact() {

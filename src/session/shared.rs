@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures::task::AtomicWaker;
 use multiaddr::Multiaddr;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::config::Config;
@@ -96,6 +97,8 @@ impl fmt::Debug for Shared {
 #[derive(Debug, Default)]
 pub(crate) struct Orders {
     disconnect: Mutex<Option<DisconnectReason>>,
+    /// Who wants to know where open requests stand: the last one to ask.
+    tell_open: Mutex<Option<oneshot::Sender<()>>>,
     /// Something was ordered, reported or announced since the last look.
     changed: AtomicBool,
     ended: AtomicBool,
@@ -106,6 +109,18 @@ impl Orders {
     pub(crate) fn disconnect(&self, reason: DisconnectReason) {
         self.disconnect.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
         self.notify();
+    }
+
+    /// Resolved when the session has told, or when somebody else has asked meanwhile.
+    pub(crate) fn tell_open(&self) -> oneshot::Receiver<()> {
+        let (told, telling) = oneshot::channel();
+        *self.tell_open.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+        self.notify();
+        telling
+    }
+
+    pub(crate) fn take_tell_open(&self) -> Option<oneshot::Sender<()>> {
+        self.tell_open.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn notify(&self) {

@@ -270,10 +270,9 @@ impl LaneWatch {
     pub(super) fn tell_open(
         &self,
         now: Instant,
-        unwritten: impl Iterator<Item = (Rank, Tag)>,
+        waiting: Vec<(Rank, Tag)>,
         pending: impl Iterator<Item = (RequestId, Instant)>,
     ) {
-        let waiting: Vec<(Rank, Tag)> = unwritten.collect();
         for (id, asked) in pending {
             let Some(key) = self.key(id) else { continue };
             let queued = waiting.contains(&(Rank::Request, id.as_u64() + 1));

@@ -21,6 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::ids::{Direction, Keypair, PeerId, ProtocolId};
 use crate::protocols::substream::Io;
+use crate::trace::ConnTrace;
 use crate::transport::addr::Endpoint;
 use crate::transport::memory::{self, MemoryListener};
 use crate::transport::mux::{Control, Mux, MuxEnd, Substream};

@@ -52,12 +52,9 @@ fixed! {
     LOCAL = "local",
     REMOTE = "remote",
     TRANSPORT = "transport",
-    OURS = "ours",
-    THEIRS = "theirs",
     QUEUED = "queued",
     WRITTEN = "written",
     DELIVERED = "delivered",
-    RECEIVED = "received",
     ENCODED = "encoded",
 }
 
@@ -159,7 +156,7 @@ mod tests {
     #[test]
     fn words_are_found_again_and_types_are_short() {
         assert_eq!(Label::OK.word(), "ok");
-        assert_eq!(Label::RECEIVED.word(), "received");
+        assert_eq!(Label::ENCODED.word(), "encoded");
         let label = Label::of("a word of this test");
         assert_eq!((label, label.word().as_str()), (Label::of("a word of this test"), "a word of this test"));
         assert_eq!(Label::of_type::<Option<std::vec::Vec<u8>>>().word(), "Option<Vec<u8>>");

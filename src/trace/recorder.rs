@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -45,6 +45,8 @@ pub(crate) struct Inner {
     pub(super) homeless: AtomicU64,
     /// Requests of peers that have arrived, and that have ended.
     served: [AtomicU64; 2],
+    /// An actor has panicked since somebody last asked.
+    panicked: AtomicBool,
     /// The thread that empties the rings, if any: woken when one is half full.
     pub(super) drainer: OnceLock<Thread>,
 }
@@ -115,6 +117,7 @@ impl Tracer {
             next_conn: AtomicU32::new(1),
             homeless: AtomicU64::new(0),
             served: [AtomicU64::new(0), AtomicU64::new(0)],
+            panicked: AtomicBool::new(false),
             drainer: OnceLock::new(),
         })))
     }
@@ -232,6 +235,11 @@ impl Inner {
         texts.kept.get(usize::try_from(number.checked_sub(texts.first)?).ok()?).cloned()
     }
 
+    /// Whether an actor has panicked since the last call.
+    pub(super) fn take_panicked(&self) -> bool {
+        self.panicked.swap(false, Ordering::Relaxed)
+    }
+
     /// Nanoseconds since the trace began.
     pub(super) fn now(&self) -> u64 {
         nanos(tokio::time::Instant::now().into_std().saturating_duration_since(self.epoch))
@@ -274,8 +282,11 @@ impl Local {
         self.panicked.set(true);
     }
 
-    /// Whether the panic that is on its way out has been recorded.
+    /// A panic has left its actor. Returns whether its handler has recorded it.
     pub(crate) fn take_panicked(&self) -> bool {
+        if let Some(inner) = self.inner.upgrade() {
+            inner.panicked.store(true, Ordering::Relaxed);
+        }
         self.panicked.take()
     }
 
