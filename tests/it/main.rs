@@ -19,3 +19,4 @@ mod static_peers;
 mod support;
 mod tidy;
 mod trace_lines;
+mod trace_world;
