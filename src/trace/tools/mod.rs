@@ -4,6 +4,7 @@
 //! is read once, line by line, into a [`Model`]; the questions (`stuck`, `follow`, …) and the exports
 //! are functions of models. What a file says is not trusted: it is bounded and escaped.
 
+pub mod export;
 pub mod model;
 pub mod picture;
 pub mod read;
