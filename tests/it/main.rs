@@ -18,3 +18,5 @@ mod stalled_peer;
 mod static_peers;
 mod support;
 mod tidy;
+#[cfg(feature = "trace-tools")]
+mod trace_page;
