@@ -75,7 +75,15 @@ fn build(requests: usize, [first, second, reason]: [&str; 3]) -> Picture {
             _ => pairs.extend(request.run(&mut a, &mut b, &mut dice).map(|pair| (0, pair))),
         }
     }
-    let end = a.records.last().map_or(0, |record| record.at) + 500 * MS;
+    for nth in 0..4 {
+        let (at, took) = (400 * MS + nth * 200 * MS, 2 * MS);
+        let name = Some(Name::from("Tick"));
+        let begun = a.event(at, Kind::MsgStarted, |r| (r.actor, r.name) = (1, name.clone()));
+        a.event(at + took, Kind::MsgFinished, |r| {
+            (r.actor, r.name, r.cause, r.y) = (1, name, Some(begun), took)
+        });
+    }
+    let end = a.records.iter().map(|record| record.at).max().unwrap_or(0) + 500 * MS;
     b.event(end, Kind::ActorPanicked, |r| (r.actor, r.name) = (3, Some("item Announcement".into())));
     a.event(end, Kind::SubstreamReset, |r| (r.conn, r.dir, r.x) = (1, Some(Inbound), 5));
     a.event(end, Kind::GoAway, |r| (r.conn, r.dir, r.x) = (1, Some(Inbound), 0));

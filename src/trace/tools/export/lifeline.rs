@@ -199,6 +199,14 @@ impl<'a> Lifelines<'a> {
         if let Some((at, theirs)) = served {
             let other = self.cut_one_side(at, theirs);
             line.waits = weave(&line, &other);
+            for wait in &mut line.waits {
+                // The question was on its way for long, and for most of that the peer's node did
+                // nothing at all: it stood still, as far as anybody can tell.
+                let way = wait.cause == Cause::Wire && wait.node == node && wait.to <= other.from;
+                if way && self.stillness(at, wait).is_some_and(|ns| ns >= wait.ns() / 2) {
+                    wait.cause = Cause::Peer;
+                }
+            }
             let back = line
                 .points
                 .iter()
@@ -282,6 +290,14 @@ impl<'a> Lifelines<'a> {
         parts
     }
 
+    /// For how long of a wait a node recorded nothing, if that was long: 100 ms or more.
+    fn stillness(&self, node: usize, wait: &Wait) -> Option<u64> {
+        let offset = self.picture.nodes[node].offset_ns;
+        let own = |at: i64| at.saturating_sub(offset).max(0) as u64;
+        let (from, to) = self.grounds[node].stillness(own(wait.from), own(wait.to));
+        Some(to - from).filter(|ns| *ns >= 100_000_000)
+    }
+
     /// What else is known of the longest wait, in words.
     pub fn note(&self, line: &Lifeline<'_>) -> Option<String> {
         let wait = line.longest().filter(|wait| wait.ns() >= 1_000_000)?;
@@ -301,23 +317,22 @@ impl<'a> Lifelines<'a> {
                 let kind = slice.kind.name();
                 Some(format!("actor {actor} was busy with {kind} {word} for {} of it", span(overlap)))
             }
+            Cause::Peer if line.served.is_some() => {
+                let other = line.served.map(|served| served.0)?;
+                self.stillness(other, wait).map(|ns| still(other, ns))
+            }
             Cause::Peer => {
                 let (from, to) = ground.silence(life.conn, from, to);
                 let long = to - from;
                 Some(format!("nothing arrived on connection {} for {} of it", life.conn, span(long)))
             }
+            Cause::Wire if wait.node != line.node && line.life.marks[Step::FirstByte as usize].is_none() => {
+                Some("the answer was written there and never arrived".into())
+            }
             Cause::Wire => {
-                // A paused process records nothing, and neither does one that nothing reaches.
                 let other =
                     line.served.map(|served| if wait.node == line.node { served.0 } else { line.node })?;
-                let there = &self.picture.nodes[other];
-                let own = |at: i64| at.saturating_sub(there.offset_ns).max(0) as u64;
-                let (from, to) = self.grounds[other].stillness(own(wait.from), own(wait.to));
-                let long = to - from;
-                (long >= 100_000_000).then(|| {
-                    let name = (b'A' + other.min(25) as u8) as char;
-                    format!("node {name} recorded nothing for {}: paused, or nothing reached it", span(long))
-                })
+                self.stillness(other, wait).map(|ns| still(other, ns))
             }
             Cause::Window => Some("the peer's application did not read this substream".into()),
             Cause::Socket => {
@@ -357,6 +372,12 @@ fn after(step: Step, dir: Direction) -> (Cause, Place) {
     }
 }
 
+/// A paused process records nothing, and neither does one that nothing reaches.
+fn still(node: usize, ns: u64) -> String {
+    let name = (b'A' + node.min(25) as u8) as char;
+    format!("node {name} recorded nothing for {}: it was paused, or nothing reached it", span(ns))
+}
+
 /// A time of a node on the picture's axis.
 pub(super) fn axis(node: &Node, at: u64) -> i64 {
     i64::try_from(at).unwrap_or(i64::MAX).saturating_add(node.offset_ns)
@@ -387,4 +408,64 @@ fn weave(asked: &Lifeline<'_>, served: &Lifeline<'_>) -> Vec<Wait> {
         push(wait.to, Cause::Wire, served.node, Place::Wire);
     }
     waits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures;
+    use super::*;
+
+    #[test]
+    fn waits_follow_each_other_without_a_gap() {
+        let mut picture = fixtures::two_nodes(200);
+        // A badly estimated clock shortens waits, and never turns one around.
+        for offset in [picture.nodes[1].offset_ns, 0, i64::MAX, i64::MIN] {
+            picture.nodes[1].offset_ns = offset;
+            let lines = Lifelines::of(&picture);
+            for line in lines.iter() {
+                let mut at = line.from;
+                for wait in &line.waits {
+                    assert_eq!(wait.from, at);
+                    assert!(wait.to > wait.from);
+                    at = wait.to;
+                }
+                assert_eq!(at, line.to);
+                lines.note(&line);
+            }
+        }
+    }
+
+    #[test]
+    fn each_trouble_is_the_longest_wait_of_its_request() {
+        let picture = fixtures::two_nodes(200);
+        let lines = Lifelines::of(&picture);
+        let told: HashMap<usize, (Cause, Option<String>)> = lines
+            .iter()
+            .filter_map(|line| {
+                let nth = line.life.wire? as usize - 1;
+                Some((nth, (line.longest()?.cause, lines.note(&line))))
+            })
+            .collect();
+        let expect = |nth: usize, cause: Cause, words: &str| {
+            let (found, note) = &told[&nth];
+            assert_eq!(*found, cause, "request {nth}");
+            assert!(note.as_deref().unwrap_or_default().contains(words), "request {nth}: {note:?}");
+        };
+        expect(3, Cause::Mailbox, "was busy with item FrameBatch");
+        expect(5, Cause::Handler, "");
+        expect(8, Cause::Window, "did not read");
+        expect(11, Cause::Limiter, "as many requests as may be");
+        expect(13, Cause::Wire, "never arrived");
+        expect(6, Cause::Peer, "nothing arrived on connection 2");
+        expect(100, Cause::Peer, "node B recorded nothing");
+    }
+
+    #[test]
+    fn one_side_alone_knows_only_the_peer() {
+        let mut picture = fixtures::two_nodes(20);
+        picture.nodes.truncate(1);
+        let lines = Lifelines::of(&picture);
+        let slow = lines.iter().find(|line| line.life.wire == Some(6)).expect("the slow handler's request");
+        assert_eq!(slow.longest().map(|wait| wait.cause), Some(Cause::Peer));
+    }
 }

@@ -318,3 +318,110 @@ fn wire_arrows(events: &mut Events<'_>, picture: &Picture, nth: u64, line: &Life
     let first = Some((line.node, asked(Step::FirstByte)));
     one("a", (other, served(Step::Written)), first, (line.node, asked(Step::Received)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures;
+    use super::*;
+    use serde_json::Value;
+
+    fn events(picture: &Picture) -> Vec<Value> {
+        let mut out = Vec::new();
+        perfetto(picture, &mut out).expect("a vector takes everything");
+        let mut file: Value = serde_json::from_slice(&out).expect("valid JSON");
+        serde_json::from_value(file["traceEvents"].take()).expect("a list")
+    }
+
+    fn text<'v>(event: &'v Value, field: &str) -> &'v str {
+        event[field].as_str().unwrap_or_default()
+    }
+
+    #[test]
+    fn slices_of_requests_nest_and_close() {
+        let picture = fixtures::two_nodes(100);
+        let mut open: HashMap<String, Vec<(String, f64)>> = HashMap::new();
+        let mut requests = 0;
+        for event in events(&picture) {
+            let ts = event["ts"].as_f64().expect("every event has a time");
+            let stack = open.entry(text(&event, "id").to_owned()).or_default();
+            match text(&event, "ph") {
+                "b" => {
+                    requests += usize::from(stack.is_empty());
+                    stack.push((text(&event, "name").to_owned(), ts));
+                }
+                "e" => {
+                    let (name, from) = stack.pop().expect("an end has a beginning");
+                    assert_eq!(name, text(&event, "name"));
+                    assert!(from <= ts);
+                }
+                "n" => assert!(!stack.is_empty(), "{event}"),
+                _ => {}
+            }
+        }
+        assert!(open.values().all(Vec::is_empty));
+        assert_eq!(requests, picture.nodes.iter().map(|node| node.model.lives.len()).sum::<usize>());
+    }
+
+    #[test]
+    fn arrows_begin_and_end_once_in_slices_and_some_cross_the_wire() {
+        let picture = fixtures::two_nodes(100);
+        let events = events(&picture);
+        let mut arrows: HashMap<&str, Vec<&Value>> = HashMap::new();
+        let mut slices: HashSet<(u64, u64, String)> = HashSet::new();
+        for event in &events {
+            let track = (event["pid"].as_u64().expect("a process"), event["tid"].as_u64().expect("a thread"));
+            match text(event, "ph") {
+                "s" | "t" | "f" => arrows.entry(text(event, "id")).or_default().push(event),
+                "X" => {
+                    assert!(event["dur"].as_f64().is_some_and(|dur| dur >= 0.0), "{event}");
+                    slices.insert((track.0, track.1, event["ts"].to_string()));
+                }
+                _ => {}
+            }
+        }
+        let mut crossing = 0;
+        for (id, ends) in &arrows {
+            let phases: String = ends.iter().map(|end| text(end, "ph")).collect();
+            let sorted = {
+                let mut letters: Vec<char> = phases.chars().collect();
+                letters.sort_by_key(|c| "stf".find(*c));
+                letters
+            };
+            assert!(matches!(sorted.iter().collect::<String>().as_str(), "sf" | "stf"), "{id}: {phases}");
+            let nodes: HashSet<u64> = ends.iter().filter_map(|end| end["pid"].as_u64()).collect();
+            crossing += usize::from(nodes.len() > 1);
+            for end in ends {
+                let (pid, tid) =
+                    (end["pid"].as_u64().expect("a process"), end["tid"].as_u64().expect("a thread"));
+                assert!(
+                    slices.contains(&(pid, tid, end["ts"].to_string())),
+                    "an arrow ends at nothing: {end}"
+                );
+            }
+        }
+        assert!(crossing > picture.pairs.len(), "questions and most answers cross the wire");
+    }
+
+    #[test]
+    fn tracks_have_names_and_what_broke_has_marks() {
+        let events = events(&fixtures::two_nodes(20));
+        let named = |name: &str| {
+            let names = events.iter().filter(|event| text(event, "name") == name);
+            names.map(|event| text(&event["args"], "name").to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(named("process_name").len(), 2);
+        let tracks = named("thread_name");
+        assert!(tracks.contains(&"callers".to_owned()), "{tracks:?}");
+        assert!(tracks.contains(&"PeerSession 2, connection 1".to_owned()), "{tracks:?}");
+        for mark in ["goaway", "violation", "substream.reset", "actor.panicked", "session.ended"] {
+            assert!(
+                events.iter().any(|event| text(event, "ph") == "i" && text(event, "name") == mark),
+                "{mark}"
+            );
+        }
+        let depth = events.iter().filter(|event| text(event, "cat") == "mailbox");
+        assert!(depth.clone().count() > 20 && depth.clone().any(|event| event["args"]["messages"] == 1));
+        let negative = depth.filter(|event| event["args"]["messages"].as_i64().is_none_or(|n| n < 0)).count();
+        assert_eq!(negative, 0);
+    }
+}

@@ -55,15 +55,17 @@ pub(super) fn mermaid(text: &str) -> String {
         if nth > 0 {
             label.push(' ');
         }
-        // Some words of the grammar end a block wherever they stand.
-        let keyword = ["end", "participant", "actor", "note", "loop", "alt", "opt", "par", "rect", "box"]
-            .iter()
-            .any(|keyword| word.eq_ignore_ascii_case(keyword));
-        for (at, c) in word.char_indices() {
+        // Some words of the grammar end a block wherever they stand: their first letter is spelled.
+        let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
+        let keywords = ["end", "participant", "actor", "note", "loop", "alt", "opt", "par", "rect", "box"];
+        let keyword = keywords.iter().any(|keyword| bare.eq_ignore_ascii_case(keyword));
+        let mut spell = keyword;
+        for c in word.chars() {
             let safe = c.is_alphanumeric() || matches!(c, '.' | '_' | '/' | '-' | '(' | ')' | '=' | ',');
-            if safe && !(keyword && at == 0) {
+            if safe && !(spell && c.is_alphanumeric()) {
                 label.push(c);
             } else {
+                spell = spell && !c.is_alphanumeric();
                 let _ = write!(label, "#{};", c as u32);
             }
         }

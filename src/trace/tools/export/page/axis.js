@@ -17,7 +17,9 @@ class Axis {
     for (let i = 1; i < this.times.length; i++) {
       this.places[i] = this.places[i - 1] + Math.log2(1 + (this.times[i] - this.times[i - 1]) / 2e4) + 0.3;
     }
-    [this.first, this.last] = [-2, this.places[this.places.length - 1] + 2];
+    const end = this.places[this.places.length - 1];
+    const margin = Math.max(2, end * 0.025);
+    [this.first, this.last] = [-margin, end + margin];
   }
 
   /** Where a time is. */

@@ -12,7 +12,7 @@ const CAUSE_WORDS = {
   queue: 'for its turn in a queue of the session',
   window: 'for the window of the substream: the peer does not read it',
   socket: 'for the socket, which took no bytes',
-  wire: 'on the way between the nodes',
+  wire: 'on the way between the nodes, or lost there',
   peer: 'for the peer to answer',
   limiter: 'for a place to be served',
   handler: 'for the protocol that served it',

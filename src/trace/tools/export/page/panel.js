@@ -74,7 +74,7 @@ function steps(row) {
     const actor = NODES[point.node].actors.get(point.actor);
     const where = point.actor === 0 ? 'caller' : (actor && actor.name ? actor.name + ' ' : 'actor ') + point.actor;
     const step = point.step === 8 ? 'ended' + (point.node === row.node ? ': ' + row.state : '') : STEPS[point.step];
-    lines.push(el('tr', {}, el('td', { class: 'num' }, span(point.at)), el('td', {}, NODES[point.node].label), el('td', { class: point.step === 8 && point.node === row.node && row.bad ? 'bad' : '' }, step), el('td', {}, where), el('td', { class: 'mono' }, point.id), el('td', { class: 'mono' }, point.by || '')));
+    lines.push(el('tr', {}, el('td', { class: 'num' }, point.at < 1e7 ? span(point.at) : (point.at / 1e6).toFixed(2) + ' ms'), el('td', {}, NODES[point.node].label), el('td', { class: point.step === 8 && point.node === row.node && row.bad ? 'bad' : '' }, step), el('td', {}, where), el('td', { class: 'mono' }, point.id), el('td', { class: 'mono' }, point.by || '')));
   }
   put(Infinity);
   return el('table', {}, el('thead', {}, head), el('tbody', {}, ...lines));

@@ -185,7 +185,8 @@ class Picture {
     }
     c.fillStyle = this.ink.soft;
     c.textAlign = 'left';
-    this.fitText(c, this.toScale ? 'time ↓' : 'not to scale', 4, 14, GUTTER - 6);
+    c.fillText(this.toScale ? 'time ↓' : 'times not', 4, 14);
+    if (!this.toScale) c.fillText('to scale ↓', 4, 27);
   }
 
   fitText(c, text, x, y, width) {
@@ -198,15 +199,22 @@ class Picture {
   work(c) {
     c.fillStyle = this.ink.work;
     for (const lane of this.laid.lanes) {
+      const bins = new Float64Array(Math.ceil((this.height - TOP) / BIN) + 1);
       for (const actor of lane.actors || []) {
         for (const slice of SLICES.get(lane.node + '/' + actor) || []) {
           const [y0, y1] = [this.y(this.axis.place(slice.from)), this.y(this.axis.place(slice.to))];
           if (y1 < TOP || y0 > this.height) continue;
-          const h = Math.max(y1 - y0, 1);
+          const h = y1 - y0;
+          if (h < 2) {
+            spread(bins, (y0 - TOP) / BIN, (y1 - TOP) / BIN);
+            continue;
+          }
           c.fillRect(lane.x + 1, y0, 5, h);
-          if (h >= 2) this.hits.push({ x: lane.x, y: y0, w: 7, h, text: lane.name + ' was busy with ' + slice.text + '\n' + span(slice.to - slice.from) });
+          this.hits.push({ x: lane.x, y: y0, w: 7, h, text: lane.name + ' was busy with ' + slice.text + '\n' + span(slice.to - slice.from) });
         }
       }
+      // Many short ones: as wide as the share of the time that they took.
+      bins.forEach((share, bin) => share > 0.02 && c.fillRect(lane.x + 1, TOP + bin * BIN, 5 * Math.min(share, 1), BIN));
     }
   }
 
@@ -313,7 +321,10 @@ class Picture {
     const home = lanes[find(row.node, row.dir === 0 ? CALLER : PROTOCOL, 0)];
     const slot = this.slotX(home, row);
     const name = row.kind + (row.wire === null ? '' : ' #' + row.wire);
-    this.label(c, name, slot.x + slot.w / 2 + 6, this.y(row.u0) + 3, home.x + home.w, this.ink.ink);
+    // Above the line that leaves the dot: to the right of it, or to the left on the other node's side.
+    const [x, y] = [slot.x + slot.w / 2, this.y(row.u0) - 5];
+    const room = Math.min(c.measureText(name).width, home.w * 1.6);
+    this.label(c, name, home.node === 0 ? x - 4 : Math.min(x + 4, this.width - 4) - room, y, home.node === 0 ? x + room + 2 : this.width + 1, this.ink.ink);
     const piece = pieces(row, this.laid).find((one) => one.i === row.longest);
     if (!piece || row.wait < 1e6) return;
     const lane = lanes[piece.end < 0 ? piece.lane : this.laid.wire];
@@ -333,8 +344,11 @@ class Picture {
     if (this.labels.some((other) => box.x < other.x + other.w && other.x < box.x + box.w && box.y < other.y + other.h && other.y < box.y + box.h)) return;
     this.labels.push(box);
     c.textAlign = 'left';
-    [c.lineWidth, c.strokeStyle, c.fillStyle, c.lineJoin] = [3, this.ink.paper, fill, 'round'];
-    c.strokeText(text, x, y);
+    c.globalAlpha = 0.75;
+    c.fillStyle = this.ink.paper;
+    c.fillRect(box.x, box.y + 1, box.w, box.h - 1);
+    c.globalAlpha = 1;
+    c.fillStyle = fill;
     c.fillText(text, x, y);
   }
 
@@ -353,11 +367,17 @@ class Picture {
     }
     lanes.forEach((lane, nth) => {
       const by = this.counts[nth];
-      lane.most = 0;
-      for (let bin = 0; bin < bins; bin++) lane.most = Math.max(lane.most, by.reduce((sum, counts) => sum + (counts ? counts[bin] : 0), 0));
-      if (lane.most <= 0) return;
-      const unit = (lane.w - 14) / lane.most;
+      lane.sums = new Float64Array(bins);
+      for (const counts of by) if (counts) counts.forEach((n, bin) => { lane.sums[bin] += n; });
+      lane.most = Math.max(...lane.sums);
+    });
+    // The square root keeps a lane with few in sight beside one with many, and wider is still more.
+    const most = Math.max(...lanes.map((lane) => lane.most), 1);
+    lanes.forEach((lane, nth) => {
+      const by = this.counts[nth];
       for (let bin = 0; bin < bins; bin++) {
+        if (lane.sums[bin] <= 0) continue;
+        const unit = Math.sqrt(lane.sums[bin] / most) * (lane.w - 14) / lane.sums[bin];
         let x = lane.x + 9;
         by.forEach((counts, cause) => {
           if (!counts || counts[bin] <= 0) return;
@@ -370,25 +390,33 @@ class Picture {
     });
     this.labels = [];
     for (const lane of lanes) {
-      if (lane.most > 0) this.label(c, 'up to ' + (lane.most < 10 ? lane.most.toFixed(1) : Math.round(lane.most)) + ' at once', lane.x + 8, TOP + 13, lane.x + lane.w, this.ink.soft);
+      if (lane.most > 0) this.label(c, 'max ' + (lane.most < 10 ? lane.most.toFixed(1) : Math.round(lane.most)), lane.x + 9, TOP + 12, lane.x + lane.w, this.ink.soft);
     }
     c.fillStyle = this.ink.bad;
-    for (const row of this.seen) if (row.bad) c.fillRect(GUTTER, this.y(row.u1) - 1, 7, 2);
+    for (const row of this.seen) if (row.bad) c.fillRect(GUTTER, this.y(row.u1) - 0.5, 6, 1);
+    c.textAlign = 'right';
+    [c.fillStyle, c.strokeStyle, c.lineWidth] = [this.ink.soft, this.ink.paper, 3];
+    const words = 'width: how many requests at once (√)';
+    c.strokeText(words, this.width - 6, this.height - 6);
+    c.fillText(words, this.width - 6, this.height - 6);
   }
 
   /** Resets, breaches, panics: what has a mark of its own. */
   flags(c) {
+    const drawn = new Map();
     for (const mark of MARKS) {
       if (mark.node > 1) continue;
       const y = this.y(this.axis.place(mark.at));
       if (y < TOP || y > this.height) continue;
       const lane = this.laid.lanes.find((one) => one.key === laneKey(mark.node, SESSION, mark.conn) && mark.conn) || this.laid.lanes.find((one) => one.node === mark.node);
-      if (!lane) continue;
+      // Where many come together every third pixel has one.
+      if (!lane || drawn.get(lane) === Math.round(y / 3)) continue;
+      drawn.set(lane, Math.round(y / 3));
       c.fillStyle = this.ink.bad;
       c.beginPath();
-      c.moveTo(lane.x + lane.w - 9, y);
-      c.lineTo(lane.x + lane.w - 1, y - 4);
-      c.lineTo(lane.x + lane.w - 1, y + 4);
+      c.moveTo(lane.x + lane.w - (this.crowded ? 5 : 9), y);
+      c.lineTo(lane.x + lane.w - 1, y - (this.crowded ? 2 : 4));
+      c.lineTo(lane.x + lane.w - 1, y + (this.crowded ? 2 : 4));
       c.fill();
       this.hits.push({ x: lane.x + lane.w - 11, y: y - 5, w: 12, h: 10, text: mark.kind + (mark.text ? ': ' + mark.text : '') + '\nnode ' + nodeName(mark.node) + ', ' + clock(mark.at, 1e3) });
     }

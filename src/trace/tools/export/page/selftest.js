@@ -24,13 +24,14 @@ function selftest() {
   const slow = ROWS.reduce((worst, row) => (row.took > worst.took ? row : worst));
   choose(slow, true);
   picture.paint();
-  choose(null);
-  const hit = picture.hits.find((one) => one.row === slow && one.h > 4 && one.y > TOP && one.y < picture.height);
+  const hit = picture.hits.find((one) => one.row === slow && middleOf(one)[1] > TOP && middleOf(one)[1] < picture.height);
   check('the slowest request is in the picture', Boolean(hit));
   if (hit) {
-    const [x, y] = [hit.x + hit.w / 2, Math.min(hit.y + hit.h / 2, picture.height - 2)];
+    const [x, y] = middleOf(hit);
     pointer('pointermove', x, y);
     check('hovering tells about it', !$('tip').hidden && $('tip').textContent.includes(span(slow.took)));
+    choose(null);
+    picture.paint();
     pointer('pointerdown', x, y);
     pointer('pointerup', x, y);
     check('a click in the picture chooses a request', Boolean(chosen));
@@ -47,8 +48,9 @@ function selftest() {
   $('fit').click();
 
   const bad = ROWS.filter((row) => row.state !== 'ok').length;
+  const badWords = bad.toLocaleString('en');
   setFilter('state!=ok');
-  check('a filter shows what it says', shownRows.length === bad && table.rows.length === bad && $('filter-note').textContent.includes(String(bad)));
+  check('a filter shows what it says', shownRows.length === bad && table.rows.length === bad && $('filter-note').textContent.includes(badWords));
   setFilter('wait>5ms took<1m');
   check('durations compare', shownRows.every((row) => row.wait > 5e6) && shownRows.length === ROWS.filter((row) => row.wait > 5e6 && row.took < 6e10).length);
   setFilter('kind=' + ROWS[0].kind.slice(0, 3) + '*');
@@ -59,6 +61,7 @@ function selftest() {
   check('no filter shows all', shownRows.length === ROWS.length);
 
   const took = COLUMNS.findIndex((column) => column.name === 'took');
+  $('head').children[0].click();
   $('head').children[took].click();
   check('sorts by duration', table.rows[0] === slow || table.rows[0].took === slow.took);
   $('head').children[0].click();
@@ -81,6 +84,10 @@ function selftest() {
   const failed = results.filter((line) => line.startsWith('FAILED'));
   $('selftest').hidden = false;
   $('selftest').textContent = 'selftest: ' + (failed.length ? 'failed' : 'passed') + '\n' + results.join('\n') + '\n' + count(ROWS.length, 'request') + ', painted in ' + ms.toFixed(1) + ' ms';
+}
+
+function middleOf({ line, x, y, w, h }) {
+  return line ? [(line[0] + line[2]) / 2, (line[1] + line[3]) / 2] : [x + w / 2, y + h / 2];
 }
 
 if (location.hash === '#selftest') {

@@ -2,7 +2,7 @@
 
 const ROW_HEIGHT = 24;
 const COLUMNS = [
-  { name: 'start', num: true, of: (row) => row.from, text: (row) => clock(row.from, 1e5) },
+  { name: 'start', num: true, of: (row) => row.from, text: (row) => clock(row.from, 1e6) },
   { name: 'request', of: (row) => row.kind + '\u0000' + (row.wire || '').padStart(20, '0'), text: (row) => row.kind + (row.wire === null ? '' : ' #' + row.wire) },
   { name: 'way', of: (row) => way(row), text: way },
   { name: 'state', of: (row) => row.state, text: (row) => row.state, bad: true },
@@ -12,14 +12,15 @@ const COLUMNS = [
 ];
 
 function way(row) {
-  const [here, there] = [NODES[row.node].label, row.served ? NODES[row.served.node].label : short(row.peer) || '?'];
+  const [here, there] = [NODES[row.node].label, row.served ? NODES[row.served.node].label : (row.peer ? '…' + row.peer.slice(-4) : '?')];
   return row.dir === 0 ? here + ' → ' + there : there + ' → ' + here;
 }
 
 class Table {
   constructor(act) {
     [this.rows, this.chosen, this.act] = [[], null, act];
-    [this.by, this.down] = [0, false];
+    // Many are looked through for the slowest, few are read in their order.
+    [this.by, this.down] = ROWS.length > 60 ? [COLUMNS.findIndex((column) => column.name === 'took'), true] : [0, false];
     this.scroll = $('scroll');
     this.scroll.addEventListener('scroll', () => this.draw());
     $('head').replaceChildren(...COLUMNS.map((column, nth) => el('button', { type: 'button', role: 'columnheader', class: column.num ? 'num' : '', onclick: () => this.sort(nth) }, column.name)));
