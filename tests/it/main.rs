@@ -18,5 +18,8 @@ mod stalled_peer;
 mod static_peers;
 mod support;
 mod tidy;
+mod trace_cost;
+mod trace_lines;
 #[cfg(feature = "trace-tools")]
 mod trace_page;
+mod trace_world;

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use crate::ids::Direction::{self, Inbound, Outbound};
 use crate::trace::kind::Kind;
-use crate::trace::record::{EventId, Header, Name, Record};
-use crate::trace::tools::model::{ActorInfo, Conn, End, Life, Mark, Model, Step};
+use crate::trace::record::{EventId, Header, Line, Name, Record};
+use crate::trace::tools::model::{Keep, Model};
 use crate::trace::tools::picture::{Node, Pair, Picture};
 
 const MS: u64 = 1_000_000;
@@ -362,85 +362,13 @@ impl Scribe {
             record.cause = record.cause.map(|id| ids[&id]);
             record.key = record.key.map(|id| ids[&id]);
         }
-        let mut model = Model::default();
+        let mut model = Model::keeping(Keep::All);
         let header = Header { version: 1, node: self.node, unix_ns: 0, reason: "file".into() };
-        model.header = Some(header);
+        model.on(&Line::Header(header));
         for record in &self.records {
-            learn(&mut model, record);
+            model.on(&Line::Event(record.clone()));
         }
         let offset_ns = i64::try_from(self.behind).expect("a small number");
         (Node { model, records: self.records, offset_ns }, ids)
     }
-}
-
-/// As much of a model as exports look at.
-fn learn(model: &mut Model, record: &Record) {
-    model.events += 1;
-    model.span = (if model.events == 1 { record.at } else { model.span.0 }, record.at);
-    let conn = model.conns.entry(record.conn).or_insert_with(|| Conn {
-        number: record.conn,
-        began: record.at,
-        ..Conn::default()
-    });
-    match record.kind {
-        Kind::ConnConnected | Kind::ConnAccepted => (conn.dir, conn.addr) = (record.dir, record.text.clone()),
-        Kind::ConnPeer => conn.peer = record.text.clone(),
-        Kind::SessionStarted => conn.session = Some((record.x, record.actor)),
-        Kind::SessionEnded => {
-            conn.ended = record.how.clone().zip(record.text.clone()).map(|(how, why)| (record.at, how, why));
-        }
-        Kind::ConnStep => {
-            let step = record.name.clone().zip(record.how.clone());
-            conn.steps.extend(step.map(|(name, how)| (record.at, name, how, record.y)));
-        }
-        Kind::SocketRead => (conn.last_in, conn.bytes_in) = (Some(record.at), conn.bytes_in + record.x),
-        Kind::SocketWrote => (conn.last_out, conn.bytes_out) = (Some(record.at), conn.bytes_out + record.x),
-        Kind::ActorStarted => {
-            let (number, name, conn) = (record.actor, record.name.clone(), record.conn);
-            let info = ActorInfo { number, name, conn, life: (record.at, None), panicked: None, busy: None };
-            model.actors.insert(number, info);
-        }
-        _ => {}
-    }
-    model.conns.remove(&0);
-    let Some(key) = record.key.filter(|_| record.kind.is_request()) else { return };
-    let life = model.lives.entry(key).or_insert_with(|| Life {
-        key,
-        conn: record.conn,
-        proto: record.proto.clone(),
-        dir: record.dir.expect("a fixture's request has a direction"),
-        name: record.name.clone(),
-        wire: None,
-        marks: [None; 8],
-        queued_for: None,
-        bytes: (0, 0),
-        end: None,
-        uncertain: false,
-    });
-    life.wire = life.wire.or((record.x > 0).then_some(record.x));
-    let mark = Mark { at: record.at, id: record.id, cause: record.cause, actor: record.actor };
-    let step = match record.kind {
-        Kind::ReqCreated => Step::Created,
-        Kind::ReqQueued => Step::Queued,
-        Kind::ReqEncoded => Step::Encoded,
-        Kind::ReqWritten => Step::Written,
-        Kind::ReqFirstByte => Step::FirstByte,
-        Kind::ReqReceived => Step::Received,
-        Kind::ReqDelivered => Step::Delivered,
-        Kind::ReqDecoded => Step::Decoded,
-        _ => {
-            life.end = record.how.clone().map(|how| End { mark, how });
-            return;
-        }
-    };
-    if step == Step::Queued {
-        life.queued_for = record.how.clone();
-    }
-    match (record.kind, life.dir) {
-        (Kind::ReqReceived, Outbound) => life.bytes.1 = record.y,
-        (Kind::ReqEncoded, Inbound) => life.bytes.1 = 18_000,
-        (Kind::ReqEncoded, Outbound) | (Kind::ReqReceived, Inbound) => life.bytes.0 = 96,
-        _ => {}
-    }
-    life.marks[step as usize] = Some(mark);
 }

@@ -8,11 +8,11 @@
 use std::collections::{HashMap, HashSet};
 
 use super::ground::Ground;
-use super::text::span;
 use crate::ids::Direction;
 use crate::trace::record::EventId;
 use crate::trace::tools::model::{Life, Mark, Step};
 use crate::trace::tools::picture::{Node, Picture};
+use crate::trace::tools::show::duration;
 
 /// What a request waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -315,7 +315,7 @@ impl<'a> Lifelines<'a> {
                 let (slice, overlap) = ground.busiest(actor, from, to)?;
                 let word = slice.name.as_deref().unwrap_or("something");
                 let kind = slice.kind.name();
-                Some(format!("actor {actor} was busy with {kind} {word} for {} of it", span(overlap)))
+                Some(format!("actor {actor} was busy with {kind} {word} for {} of it", duration(overlap)))
             }
             Cause::Peer if line.served.is_some() => {
                 let other = line.served.map(|served| served.0)?;
@@ -324,7 +324,7 @@ impl<'a> Lifelines<'a> {
             Cause::Peer => {
                 let (from, to) = ground.silence(life.conn, from, to);
                 let long = to - from;
-                Some(format!("nothing arrived on connection {} for {} of it", life.conn, span(long)))
+                Some(format!("nothing arrived on connection {} for {} of it", life.conn, duration(long)))
             }
             Cause::Wire if wait.node != line.node && line.life.marks[Step::FirstByte as usize].is_none() => {
                 Some("the answer was written there and never arrived".into())
@@ -375,7 +375,7 @@ fn after(step: Step, dir: Direction) -> (Cause, Place) {
 /// A paused process records nothing, and neither does one that nothing reaches.
 fn still(node: usize, ns: u64) -> String {
     let name = (b'A' + node.min(25) as u8) as char;
-    format!("node {name} recorded nothing for {}: it was paused, or nothing reached it", span(ns))
+    format!("node {name} recorded nothing for {}: it was paused, or nothing reached it", duration(ns))
 }
 
 /// A time of a node on the picture's axis.

@@ -8,6 +8,7 @@ use super::text;
 use crate::ids::Direction;
 use crate::trace::tools::model::Step;
 use crate::trace::tools::picture::Picture;
+use crate::trace::tools::show;
 
 /// At most so many arrows: beyond that nobody can read it.
 const ARROWS_MAX: usize = 200;
@@ -155,7 +156,7 @@ impl Drawing {
                     send(point.at, ours, caller, &answer, false)
                 }
                 (Direction::Outbound, true, None) if line.state() != "ok" => {
-                    let took = text::span(line.ns());
+                    let took = show::duration(line.ns());
                     send(
                         point.at,
                         ours,
@@ -189,7 +190,7 @@ impl Drawing {
                 Cause::Peer => "no answer",
                 cause => cause.name(),
             };
-            let text = format!("{question} waited {} ({words})", text::span(wait.ns()));
+            let text = format!("{question} waited {} ({words})", show::duration(wait.ns()));
             self.arrows.push(Arrow::Note { at: wait.to, over, text });
         }
     }
@@ -208,7 +209,7 @@ impl Drawing {
         writeln!(out, "sequenceDiagram")?;
         for column in &columns {
             let node = picture.nodes.get(column.node).and_then(|node| node.model.header.as_ref());
-            let node = node.map_or_else(|| column.node.to_string(), |header| text::short(&header.node));
+            let node = node.map_or_else(|| column.node.to_string(), |header| show::peer(&header.node));
             let name = match column.who {
                 Who::Wire => "wire".to_owned(),
                 Who::Caller => format!("caller {node}"),
@@ -223,7 +224,7 @@ impl Drawing {
             match arrow {
                 Arrow::Sent { at, from, to, text, lost } => {
                     let line = if *lost { "--x" } else { "->>" };
-                    let at = text::span(at.saturating_sub(origin).max(0) as u64);
+                    let at = show::duration(at.saturating_sub(origin).max(0) as u64);
                     let text = text::mermaid(&format!("{text}, at {at}"));
                     writeln!(out, "    {}{line}{}: {text}", from.id(), to.id())?;
                 }

@@ -287,8 +287,8 @@ fn request(events: &mut Events<'_>, nth: usize, line: &Lifeline<'_>) -> io::Resu
         events.close()?;
     }
     for point in &line.points {
-        let step = point.step.map_or("ended".to_owned(), |step| format!("{step:?}").to_lowercase());
-        nested(events, "n", point.at, &step)?;
+        let step = point.step.map_or("ended", Step::name);
+        nested(events, "n", point.at, step)?;
         write!(events.out, ",\"args\":{{\"id\":\"{}\"}}}}", point.mark.id)?;
     }
     nested(events, "e", line.to, &name)?;

@@ -8,9 +8,9 @@ use std::io::{self, Write};
 
 use super::lifeline::Lifelines;
 use super::text::label;
-use crate::ids::Direction;
 use crate::trace::kind::Kind;
 use crate::trace::tools::picture::Picture;
+use crate::trace::tools::requests::dir;
 
 /// At most so many combinations of labels per metric.
 const SERIES_MAX: usize = 500;
@@ -82,7 +82,7 @@ fn requests(picture: &Picture, out: &mut dyn Write) -> io::Result<()> {
         let name = node_name(picture, nth);
         for life in node.model.lives.values() {
             let line = lines.cut_one_side(nth, life);
-            let direction = if life.dir == Direction::Outbound { "out" } else { "in" };
+            let direction = dir(life.dir);
             let (proto, kind) = (life.proto.as_deref().unwrap_or(""), life.name.as_deref().unwrap_or(""));
             match &life.end {
                 Some(end) => {

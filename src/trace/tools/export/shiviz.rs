@@ -10,11 +10,11 @@ use std::io::{self, Write};
 use std::rc::Rc;
 
 use super::lifeline::axis;
-use super::text;
 use crate::trace::kind::Kind;
 use crate::trace::record::{EventId, Record};
 use crate::trace::tools::model::Step;
 use crate::trace::tools::picture::Picture;
+use crate::trace::tools::show;
 
 /// At most so many events: the earliest. ShiViz draws every one of them.
 const EVENTS_MAX: usize = 20_000;
@@ -186,7 +186,7 @@ fn words(record: &Record) -> String {
     }
     for word in [&record.name, &record.proto, &record.how, &record.text].into_iter().flatten() {
         words.push(' ');
-        words.push_str(&text::shown(word));
+        words.push_str(&show::escape(word));
     }
     words
 }

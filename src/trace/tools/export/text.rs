@@ -3,25 +3,14 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
+use crate::trace::tools::show::escape;
+
 /// Whether a character could act on a reader's screen or change what stands around it: control
 /// characters, line separators, marks that turn the direction of writing or cannot be seen.
 fn acts(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
-
-/// The text with everything that acts spelled out, as `\u{1b}`.
-pub(super) fn shown(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if acts(c) {
-            let _ = write!(shown, "\\u{{{:x}}}", c as u32);
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
 }
 
 /// Writes a JSON string that may also stand in a `<script>`: no character of it ends one.
@@ -45,13 +34,13 @@ pub(super) fn json(out: &mut dyn Write, text: &str) -> io::Result<()> {
 
 /// The value of a label of Prometheus' text format.
 pub(super) fn label(text: &str) -> String {
-    shown(text).replace('\\', "\\\\").replace('"', "\\\"")
+    escape(text).replace('\\', "\\\\").replace('"', "\\\"")
 }
 
 /// A piece of a line of Mermaid: what its grammar could take for its own stands as `#code;`.
 pub(super) fn mermaid(text: &str) -> String {
     let mut label = String::with_capacity(text.len());
-    for (nth, word) in shown(text).split(' ').enumerate() {
+    for (nth, word) in escape(text).split(' ').enumerate() {
         if nth > 0 {
             label.push(' ');
         }
@@ -71,28 +60,6 @@ pub(super) fn mermaid(text: &str) -> String {
         }
     }
     label
-}
-
-/// The end of a long name, which is what tells peer ids apart.
-pub(super) fn short(text: &str) -> String {
-    let count = text.chars().count();
-    if count <= 14 {
-        return text.to_owned();
-    }
-    let tail: String = text.chars().skip(count - 8).collect();
-    format!("…{tail}")
-}
-
-/// A duration as people read it: three digits and a unit.
-pub(super) fn span(ns: u64) -> String {
-    let (value, unit) = match ns {
-        0..1_000 => return format!("{ns} ns"),
-        1_000..1_000_000 => (ns as f64 / 1e3, "µs"),
-        1_000_000..1_000_000_000 => (ns as f64 / 1e6, "ms"),
-        _ => (ns as f64 / 1e9, "s"),
-    };
-    let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
-    format!("{value:.digits$} {unit}")
 }
 
 #[cfg(test)]
@@ -117,9 +84,8 @@ mod tests {
     }
 
     #[test]
-    fn what_acts_on_a_screen_is_spelled_out() {
-        assert_eq!(shown("\u{1b}[31mred\u{202e}"), "\\u{1b}[31mred\\u{202e}");
-        assert_eq!(label("a\"b\\\n"), "a\\\"b\\\\\\\\u{a}");
+    fn a_label_ends_nowhere_but_at_its_quote() {
+        assert_eq!(label("a\"b\\\n"), r#"a\"b\\\\\\u{a}"#);
     }
 
     #[test]
@@ -128,11 +94,5 @@ mod tests {
         assert!(label.starts_with("#101;nd#59; "), "{label}");
         assert!(!label.contains(['"', '\n', '<', '>', ':']), "{label}");
         assert!(label.ends_with("#101;nd"), "{label}");
-    }
-
-    #[test]
-    fn spans_have_three_digits() {
-        let spans: Vec<String> = [7, 1_500, 12_345_678, 3_000_000_000].map(span).into();
-        assert_eq!(spans, ["7 ns", "1.50 µs", "12.3 ms", "3.00 s"]);
     }
 }

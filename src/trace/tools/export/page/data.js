@@ -28,7 +28,7 @@ function shown(text) {
 const WORDS = DATA.words.map(shown);
 const word = (number) => (number < 0 ? '' : WORDS[number]);
 const nodeName = (node) => (node < 26 ? String.fromCharCode(65 + node) : 'N' + node);
-const short = (text) => (text.length > 14 ? '…' + text.slice(-8) : text);
+const short = (text) => (text.length > 13 ? text.slice(0, 6) + '…' + text.slice(-6) : text);
 
 const NODES = DATA.nodes.map((node, nth) => ({
   ...node,

@@ -77,7 +77,7 @@ function sentences(rows, states, slowest, by, all, act) {
     const links = [];
     worst.forEach(({ name, hit }, nth) => {
       const longest = Math.max(...hit.slice(0, 20000).map((row) => row.wait));
-      links.push(nth ? ' · ' : 'Slow ones: ', link(hit.length.toLocaleString('en') + ' by ' + name + ', up to ' + span(longest), () => act.filter('where=' + name + ' wait>=20ms')));
+      links.push(nth ? ' · ' : 'Slow ones: ', link(hit.length.toLocaleString('en') + ' by ' + name + ', up to ' + span(longest), () => act.filter('where=' + name + ' hop>=20ms')));
     });
     line(...links);
   }
