@@ -198,7 +198,7 @@ impl Chain {
     pub fn collect(&mut self, line: &Line) {
         let Line::Event(record) = line else { return };
         // The end of a handler that belongs to the chain tells how long it ran.
-        let finish = matches!(record.kind, Kind::MsgFinished | Kind::ItemFinished)
+        let finish = matches!(record.kind, Kind::MsgFinished | Kind::ItemFinished | Kind::TimerFinished)
             && record.cause.is_some_and(|cause| self.wanted.contains(&cause));
         if (finish || self.wanted.contains(&record.id)) && self.records.len() < 2 * CHAIN_MAX {
             self.records.push(record.clone());

@@ -6,6 +6,7 @@
 
 pub mod actors;
 pub mod diff;
+pub mod export;
 pub mod filter;
 #[cfg(test)]
 pub(crate) mod fixtures;
