@@ -196,10 +196,13 @@ impl Request {
             from.event(at, Kind::TimerSet, |r| (r.actor, r.name, r.y) = (session, timer.clone(), 2_000 * MS));
         match self.trouble {
             Trouble::Lost => {
-                let fired = from.event(at + 2_000 * MS, Kind::TimerFired, |r| {
-                    (r.actor, r.name, r.cause, r.y) = (session, timer, Some(set), 15_000);
+                let begun = from.event(at + 2_000 * MS, Kind::TimerStarted, |r| {
+                    (r.actor, r.name, r.cause) = (session, timer.clone(), Some(set));
                 });
-                let at = at + 2_000 * MS + 5_000;
+                let fired = from.event(at + 2_000 * MS + 15_000, Kind::TimerFinished, |r| {
+                    (r.actor, r.name, r.cause, r.y) = (session, timer, Some(begun), 15_000);
+                });
+                let at = at + 2_000 * MS + 15_000;
                 from.end(at, conn, Outbound, kind, (key, fired), wire, "timed_out", at - self.at);
             }
             Trouble::Cancelled => {

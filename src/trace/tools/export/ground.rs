@@ -13,7 +13,7 @@ pub(super) struct Slice {
     pub(super) ns: u64,
     pub(super) kind: Work,
     pub(super) name: Option<Name>,
-    /// Its first event; of a timer its only one.
+    /// Its first event.
     pub(super) id: EventId,
     pub(super) cause: Option<EventId>,
     /// It had not come to an end when the trace did.
@@ -66,23 +66,16 @@ impl Ground {
         for record in &node.records {
             ground.times.push(record.at);
             match record.kind {
-                Kind::MsgStarted | Kind::ItemStarted => {
-                    let work = if record.kind == Kind::MsgStarted { Work::Message } else { Work::Item };
-                    let slice = slice(record, record.at, end.saturating_sub(record.at), work, true);
+                Kind::MsgStarted | Kind::ItemStarted | Kind::TimerStarted => {
+                    let slice = slice(record, record.at, end.saturating_sub(record.at), true);
                     running.insert(record.id, (record.actor, slice));
                 }
-                Kind::MsgFinished | Kind::ItemFinished => {
+                Kind::MsgFinished | Kind::ItemFinished | Kind::TimerFinished => {
                     let begun = record.cause.and_then(|cause| running.remove(&cause));
-                    let work = if record.kind == Kind::MsgFinished { Work::Message } else { Work::Item };
                     let whole = match begun {
                         Some((_, begun)) => Slice { ns: record.y, open: false, ..begun },
-                        None => slice(record, record.at.saturating_sub(record.y), record.y, work, false),
+                        None => slice(record, record.at.saturating_sub(record.y), record.y, false),
                     };
-                    ground.slices.entry(record.actor).or_default().push(whole);
-                }
-                Kind::TimerFired => {
-                    let whole =
-                        slice(record, record.at.saturating_sub(record.y), record.y, Work::Timer, false);
                     ground.slices.entry(record.actor).or_default().push(whole);
                 }
                 Kind::ActorPanicked | Kind::ActorStopped => {
@@ -161,7 +154,12 @@ impl Ground {
     }
 }
 
-fn slice(record: &Record, from: u64, ns: u64, kind: Work, open: bool) -> Slice {
+fn slice(record: &Record, from: u64, ns: u64, open: bool) -> Slice {
+    let kind = match record.kind {
+        Kind::MsgStarted | Kind::MsgFinished => Work::Message,
+        Kind::ItemStarted | Kind::ItemFinished => Work::Item,
+        _ => Work::Timer,
+    };
     Slice { from, ns, kind, name: record.name.clone(), id: record.id, cause: record.cause, open }
 }
 

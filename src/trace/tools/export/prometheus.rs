@@ -118,7 +118,7 @@ fn messages(picture: &Picture, out: &mut dyn Write) -> io::Result<()> {
             let labels = [&*name, actor.unwrap_or(""), record.name.as_deref().unwrap_or("")];
             match record.kind {
                 Kind::MsgStarted => waited.observe(&labels, record.y),
-                Kind::MsgFinished | Kind::ItemFinished | Kind::TimerFired => {
+                Kind::MsgFinished | Kind::ItemFinished | Kind::TimerFinished => {
                     handled.observe(&labels, record.y)
                 }
                 _ => {}

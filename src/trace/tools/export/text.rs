@@ -50,7 +50,8 @@ pub(super) fn mermaid(text: &str) -> String {
         let keyword = keywords.iter().any(|keyword| bare.eq_ignore_ascii_case(keyword));
         let mut spell = keyword;
         for c in word.chars() {
-            let safe = c.is_alphanumeric() || matches!(c, '.' | '_' | '/' | '-' | '(' | ')' | '=' | ',' | '…');
+            let safe =
+                c.is_alphanumeric() || matches!(c, '.' | '_' | '/' | '-' | '(' | ')' | '=' | ',' | '…');
             if safe && !(spell && c.is_alphanumeric()) {
                 label.push(c);
             } else {
