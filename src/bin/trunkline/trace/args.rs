@@ -142,7 +142,9 @@ pub(super) fn split_id(words: &[String]) -> Result<(Which, Files, Filter), Failu
     };
     let mut ids = words.iter().filter(|word| is_id(word));
     let which = match (ids.next().map(String::as_str), ids.next()) {
-        (_, Some(second)) => return Err(Failure::Unusable(format!("one request at a time, not {second} as well"))),
+        (_, Some(second)) => {
+            return Err(Failure::Unusable(format!("one request at a time, not {second} as well")));
+        }
         (None | Some("slowest"), None) => Which::Slowest,
         (Some("last"), None) => Which::Last,
         (Some(id), None) => Which::Id(id.to_owned()),

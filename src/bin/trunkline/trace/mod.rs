@@ -185,7 +185,10 @@ fn show_merge(
     }
     let (picture, joined) = files.picture(false)?;
     if let Some(to) = to {
-        let readers = files.paths().iter().map(|path| Reader::open(path).map_err(|error| files::unusable(path, &error)));
+        let readers = files
+            .paths()
+            .iter()
+            .map(|path| Reader::open(path).map_err(|error| files::unusable(path, &error)));
         let readers = readers.collect::<Result<Vec<_>, _>>()?;
         let offsets: Vec<i64> = picture.nodes.iter().map(|node| node.offset_ns).collect();
         let mut file = files::create(to, files.paths())?;
@@ -201,7 +204,12 @@ fn show_merge(
     out.text(|| merge::text(&joined, &splits, limit.unwrap_or(ROWS)))
 }
 
-fn write_export(words: &[String], format: Format, to: Option<&Path>, out: &mut Output) -> Result<(), Failure> {
+fn write_export(
+    words: &[String],
+    format: Format,
+    to: Option<&Path>,
+    out: &mut Output,
+) -> Result<(), Failure> {
     let (files, filter) = args::split(words)?;
     if !filter.is_empty() {
         return Err(Failure::unusable("export takes files only, no filter"));

@@ -61,7 +61,10 @@ impl Output {
     }
 
     /// Something that has a form of its own.
-    pub(super) fn raw(&mut self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+    pub(super) fn raw(
+        &mut self,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), Failure> {
         let written = write(&mut self.out);
         self.done(written)
     }

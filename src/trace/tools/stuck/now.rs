@@ -135,7 +135,8 @@ impl Now<'_> {
     /// Substreams whose protocol has not been agreed on.
     fn negotiating(&mut self, conn: &Conn) {
         let oldest = conn.negotiating.values().min_by_key(|(from, _)| *from);
-        let Some((from, proposed)) = oldest.filter(|(from, _)| self.since(*from) >= self.options.over_ns) else {
+        let Some((from, proposed)) = oldest.filter(|(from, _)| self.since(*from) >= self.options.over_ns)
+        else {
             return;
         };
         let heard = match conn.last_in {
@@ -148,7 +149,8 @@ impl Now<'_> {
             duration(self.since(*from)),
             show::escape(proposed)
         );
-        let mut finding = Finding::new(Cause::Negotiation, *from, self.end, sentence).on(self.model, conn.number);
+        let mut finding =
+            Finding::new(Cause::Negotiation, *from, self.end, sentence).on(self.model, conn.number);
         finding.last_byte_ns = conn.last_in;
         let episode = Episode::Like(Cause::Negotiation, conn.number, None, Some("substream".into()));
         self.found.add(episode, finding);
