@@ -405,6 +405,12 @@ fn weave(asked: &Lifeline<'_>, served: &Lifeline<'_>) -> Vec<Wait> {
         for theirs in &served.waits {
             push(theirs.to, theirs.cause, theirs.node, theirs.place);
         }
+        // Its file may end before the requester's does: what it had begun with goes on.
+        let last = served.points.iter().rev().find_map(|point| point.step);
+        if let Some(step) = last.filter(|step| served.life.end.is_none() && *step != Step::Written) {
+            let (cause, place) = after(step, served.life.dir);
+            push(wait.to, cause, served.node, place);
+        }
         push(wait.to, Cause::Wire, served.node, Place::Wire);
     }
     waits
