@@ -70,6 +70,7 @@ fn passes(name: &str, picture: &Picture) {
     let (result, _) = result.split_once("</pre>").expect("its end");
     println!("{result}");
     assert!(result.contains("selftest: passed") && !result.contains("FAILED"), "{result}");
+    assert!(result.matches("\nok ").count() > 20, "{result}");
 }
 
 /// What a network has recorded, as tools read it.

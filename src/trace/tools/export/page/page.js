@@ -4,7 +4,7 @@ const act = { filter: setFilter, choose };
 const picture = new Picture($('canvas'), $('mini'));
 const table = new Table(act);
 let [shownRows, chosen] = [ROWS, null];
-let toScale = ROWS.length > 60;
+let toScale = ROWS.length > 40;
 
 function apply() {
   const text = $('filter').value.trim();

@@ -108,8 +108,13 @@ class Picture {
     c.rect(GUTTER, TOP, this.width - GUTTER, this.height - TOP);
     c.clip();
     this.work(c);
-    if (this.crowded) this.crowd(c);
-    else this.bands(c);
+    if (this.crowded) {
+      c.globalAlpha = this.chosen && this.seen.includes(this.chosen) ? 0.35 : 1;
+      this.crowd(c);
+      c.globalAlpha = 1;
+    } else {
+      this.bands(c);
+    }
     if (this.chosen && this.rows.includes(this.chosen)) this.band(c, this.chosen, true);
     this.flags(c);
     c.restore();
@@ -167,6 +172,7 @@ class Picture {
       }
       group = lane.group;
     });
+    if (!this.rows.length) return;
     const [u0, u1] = this.view;
     const whole = this.axis.time(u1) - this.axis.time(u0);
     c.textAlign = 'right';
@@ -344,12 +350,14 @@ class Picture {
     if (this.labels.some((other) => box.x < other.x + other.w && other.x < box.x + box.w && box.y < other.y + other.h && other.y < box.y + box.h)) return;
     this.labels.push(box);
     c.textAlign = 'left';
+    const alpha = c.globalAlpha;
     c.globalAlpha = 0.75;
     c.fillStyle = this.ink.paper;
     c.fillRect(box.x, box.y + 1, box.w, box.h - 1);
     c.globalAlpha = 1;
     c.fillStyle = fill;
     c.fillText(text, x, y);
+    c.globalAlpha = alpha;
   }
 
   /** How many requests were in each lane at once, by what they waited for. */

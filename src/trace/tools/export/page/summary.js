@@ -31,8 +31,8 @@ function showSummary(rows, filtered, act) {
   $('tiles').replaceChildren(
     tile(rows.length.toLocaleString('en'), filtered ? 'of ' + ROWS.length.toLocaleString('en') + ' shown' : 'requests'),
     tile(failed.length.toLocaleString('en'), 'not ok', failed.length > 0),
-    tile(span(quantile(took, 0.5)), 'p50 of ok'),
-    tile(span(quantile(took, 0.99)), 'p99 of ok'),
+    tile(took.length ? span(quantile(took, 0.5)) : '–', 'p50 of ok'),
+    tile(took.length ? span(quantile(took, 0.99)) : '–', 'p99 of ok'),
     tile(slowest ? span(slowest.took) : '–', 'slowest'),
   );
   const by = totals(rows);
