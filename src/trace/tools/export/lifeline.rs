@@ -106,7 +106,8 @@ impl Wait {
 /// One event of a life line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Point {
-    /// When, on the picture's axis.
+    /// When, on the picture's axis. A server's point is not put before the question or behind the
+    /// answer, however its clock was estimated.
     pub at: i64,
     /// At which node.
     pub node: usize,
@@ -207,12 +208,7 @@ impl<'a> Lifelines<'a> {
                     wait.cause = Cause::Peer;
                 }
             }
-            let back = line
-                .points
-                .iter()
-                .position(|point| point.step >= Some(Step::FirstByte) || point.step.is_none());
-            let back = back.unwrap_or(line.points.len());
-            line.points.splice(back..back, other.points);
+            entwine(&mut line.points, other.points);
             line.served = Some((at, theirs));
         }
         line
@@ -387,15 +383,17 @@ pub(super) fn axis(node: &Node, at: u64) -> i64 {
 /// are only estimated: what they would put before its cause is drawn together to nothing.
 fn weave(asked: &Lifeline<'_>, served: &Lifeline<'_>) -> Vec<Wait> {
     let mut waits = Vec::with_capacity(asked.waits.len() + served.waits.len() + 1);
-    let mut open = true;
-    for wait in &asked.waits {
-        if wait.cause != Cause::Peer || !std::mem::take(&mut open) {
+    let mut rest = asked.waits.iter().peekable();
+    while let Some(wait) = rest.next() {
+        if !matches!(wait.cause, Cause::Peer | Cause::Wire) {
             waits.push(*wait);
             continue;
         }
+        // From the first byte of an answer to its last the peer may still have waited to send it.
+        let end = rest.next_if(|next| next.cause == Cause::Wire).map_or(wait.to, |next| next.to);
         let mut until = wait.from;
         let mut push = |to: i64, cause, node, place| {
-            let to = to.clamp(until, wait.to);
+            let to = to.clamp(until, end);
             if to > until {
                 waits.push(Wait { from: until, to, cause, node, place });
                 until = to;
@@ -409,11 +407,28 @@ fn weave(asked: &Lifeline<'_>, served: &Lifeline<'_>) -> Vec<Wait> {
         let last = served.points.iter().rev().find_map(|point| point.step);
         if let Some(step) = last.filter(|step| served.life.end.is_none() && *step != Step::Written) {
             let (cause, place) = after(step, served.life.dir);
-            push(wait.to, cause, served.node, place);
+            push(end, cause, served.node, place);
         }
-        push(wait.to, Cause::Wire, served.node, Place::Wire);
+        push(end, Cause::Wire, served.node, Place::Wire);
     }
     waits
+}
+
+/// Puts the server's points among the requester's: behind the question and, as clocks are only
+/// estimated, not behind the answer that they led to.
+fn entwine(points: &mut Vec<Point>, mut theirs: Vec<Point>) {
+    let at = |step: Step| points.iter().find(|point| point.step == Some(step)).map(|point| point.at);
+    let from = at(Step::Written).or(at(Step::Encoded)).unwrap_or(i64::MIN);
+    let whole = at(Step::Received).unwrap_or(i64::MAX).max(from);
+    let first = at(Step::FirstByte).unwrap_or(whole).clamp(from, whole);
+    for point in &mut theirs {
+        let to = if matches!(point.step, Some(Step::Written) | None) { whole } else { first };
+        point.at = point.at.clamp(from, to);
+    }
+    let back = points.iter().position(|point| point.step >= Some(Step::FirstByte) || point.step.is_none());
+    let back = back.unwrap_or(points.len());
+    points.splice(back..back, theirs);
+    points[..].sort_by_key(|point| point.at);
 }
 
 #[cfg(test)]
@@ -437,6 +452,26 @@ mod tests {
                 }
                 assert_eq!(at, line.to);
                 lines.note(&line);
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_clock_puts_no_effect_before_its_cause() {
+        let mut picture = fixtures::two_nodes(60);
+        for off in [-20_000_000, 20_000_000] {
+            picture.nodes[1].offset_ns += off;
+            for line in
+                Lifelines::of(&picture).iter().filter(|line| line.served.is_some() && line.state() == "ok")
+            {
+                let way: Vec<_> =
+                    line.points.iter().filter_map(|point| Some((point.node, point.step?))).collect();
+                let place = |mine: bool, step| {
+                    way.iter().position(|at| *at == (if mine { line.node } else { 1 - line.node }, step))
+                };
+                assert!(place(true, Step::Written) < place(false, Step::Received), "{way:?}");
+                assert!(place(false, Step::Encoded) < place(true, Step::FirstByte), "{way:?}");
+                assert!(place(false, Step::Written) < place(true, Step::Received), "{way:?}");
             }
         }
     }

@@ -22,6 +22,7 @@ class Picture {
   /** Draws these rows; `keep` stays at the same times. */
   show(rows, toScale, keep) {
     const times = keep && this.axis ? [this.axis.time(this.view[0]), this.axis.time(this.view[1])] : null;
+    rows = rows.filter(hasLanes);
     this.rows = rows;
     this.toScale = toScale;
     this.laid = layLanes(rows);
@@ -96,8 +97,8 @@ class Picture {
     const c = this.start(this.canvas);
     [this.width, this.height] = [this.canvas.clientWidth, this.canvas.clientHeight];
     this.place();
-    this.background(c);
     this.hits = [];
+    this.background(c);
     const [u0, u1] = this.view;
     this.seen = this.rows.filter((row) => row.u1 >= u0 && row.u0 <= u1);
     const thin = this.seen.filter((row) => this.y(row.u1) - this.y(row.u0) < 3).length;
@@ -161,6 +162,7 @@ class Picture {
       c.textAlign = 'center';
       c.fillStyle = this.ink.ink;
       this.fitText(c, lane.name, lane.x + lane.w / 2, TOP - 7, lane.w - 4);
+      if (lane.about) this.hits.push({ x: lane.x, y: 22, w: lane.w, h: TOP - 22, text: lane.about });
       if (lane.group && lane.group !== group) {
         const last = lanes.filter((other) => other.group === lane.group);
         const width = last.reduce((sum, other) => sum + other.w, 0);
@@ -413,7 +415,7 @@ class Picture {
   flags(c) {
     const drawn = new Map();
     for (const mark of MARKS) {
-      if (mark.node > 1) continue;
+      if (mark.node >= NODES_MAX) continue;
       const y = this.y(this.axis.place(mark.at));
       if (y < TOP || y > this.height) continue;
       const lane = this.laid.lanes.find((one) => one.key === laneKey(mark.node, SESSION, mark.conn) && mark.conn) || this.laid.lanes.find((one) => one.node === mark.node);

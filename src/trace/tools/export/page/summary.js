@@ -14,7 +14,7 @@ function totals(rows) {
 
 function showNodes() {
   const boxes = NODES.map((node) => {
-    const gaps = [node.lost ? count(node.lost, 'event') + ' lost' : '', node.skipped ? count(node.skipped, 'event') + ' skipped' : ''].filter(Boolean);
+    const gaps = [node.lost ? count(node.lost, 'event') + ' lost' : '', node.skipped ? count(node.skipped, 'event') + ' skipped' : '', node.beyond ? count(node.beyond, 'request') + ' more than fit' : '', node.cut ? 'the file ends in the middle of a line' : ''].filter(Boolean);
     const clockWords = node.offset ? ', clock moved by ' + span(node.offset) : '';
     return el('span', {}, el('b', {}, node.label), ' = ' + node.name + ' (' + count(node.events, 'event') + clockWords + (gaps.length ? ', ' + gaps.join(', ') : '') + ')');
   });
