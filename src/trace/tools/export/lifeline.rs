@@ -5,8 +5,14 @@
 //! the peer but that it has not answered; if the peer's trace is at hand, that wait is replaced by
 //! what the peer's own life line says.
 
+mod weave;
+
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, HashSet};
 
+use self::weave::{entwine, weave};
 use super::ground::Ground;
 use crate::ids::Direction;
 use crate::trace::record::EventId;
@@ -330,15 +336,11 @@ impl<'a> Lifelines<'a> {
                     line.served.map(|served| if wait.node == line.node { served.0 } else { line.node })?;
                 self.stillness(other, wait).map(|ns| still(other, ns))
             }
-            Cause::Window => Some("the peer's application did not read this substream".into()),
-            Cause::Socket => {
-                Some("the socket took no bytes: the peer's node did not read, or the network".into())
-            }
             Cause::Limiter => Some(match life.queued_for.as_deref() {
                 Some("owed") => "too many bytes of replies had not been taken by the requester".into(),
                 _ => "as many requests as may be were being served".into(),
             }),
-            Cause::Queue | Cause::Handler | Cause::Decoding => None,
+            Cause::Queue | Cause::Window | Cause::Socket | Cause::Handler | Cause::Decoding => None,
         }
     }
 }
@@ -377,136 +379,4 @@ fn still(node: usize, ns: u64) -> String {
 /// A time of a node on the picture's axis.
 pub(super) fn axis(node: &Node, at: u64) -> i64 {
     i64::try_from(at).unwrap_or(i64::MAX).saturating_add(node.offset_ns)
-}
-
-/// The requester's waits, with the one for the peer replaced by what the peer did meanwhile. Clocks
-/// are only estimated: what they would put before its cause is drawn together to nothing.
-fn weave(asked: &Lifeline<'_>, served: &Lifeline<'_>) -> Vec<Wait> {
-    let mut waits = Vec::with_capacity(asked.waits.len() + served.waits.len() + 1);
-    let mut rest = asked.waits.iter().peekable();
-    while let Some(wait) = rest.next() {
-        if !matches!(wait.cause, Cause::Peer | Cause::Wire) {
-            waits.push(*wait);
-            continue;
-        }
-        // From the first byte of an answer to its last the peer may still have waited to send it.
-        let end = rest.next_if(|next| next.cause == Cause::Wire).map_or(wait.to, |next| next.to);
-        let mut until = wait.from;
-        let mut push = |to: i64, cause, node, place| {
-            let to = to.clamp(until, end);
-            if to > until {
-                waits.push(Wait { from: until, to, cause, node, place });
-                until = to;
-            }
-        };
-        push(served.from, Cause::Wire, asked.node, Place::Wire);
-        for theirs in &served.waits {
-            push(theirs.to, theirs.cause, theirs.node, theirs.place);
-        }
-        // Its file may end before the requester's does: what it had begun with goes on.
-        let last = served.points.iter().rev().find_map(|point| point.step);
-        if let Some(step) = last.filter(|step| served.life.end.is_none() && *step != Step::Written) {
-            let (cause, place) = after(step, served.life.dir);
-            push(end, cause, served.node, place);
-        }
-        push(end, Cause::Wire, served.node, Place::Wire);
-    }
-    waits
-}
-
-/// Puts the server's points among the requester's: behind the question and, as clocks are only
-/// estimated, not behind the answer that they led to.
-fn entwine(points: &mut Vec<Point>, mut theirs: Vec<Point>) {
-    let at = |step: Step| points.iter().find(|point| point.step == Some(step)).map(|point| point.at);
-    let from = at(Step::Written).or(at(Step::Encoded)).unwrap_or(i64::MIN);
-    let whole = at(Step::Received).unwrap_or(i64::MAX).max(from);
-    let first = at(Step::FirstByte).unwrap_or(whole).clamp(from, whole);
-    for point in &mut theirs {
-        let to = if matches!(point.step, Some(Step::Written) | None) { whole } else { first };
-        point.at = point.at.clamp(from, to);
-    }
-    let back = points.iter().position(|point| point.step >= Some(Step::FirstByte) || point.step.is_none());
-    let back = back.unwrap_or(points.len());
-    points.splice(back..back, theirs);
-    points[..].sort_by_key(|point| point.at);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::fixtures;
-    use super::*;
-
-    #[test]
-    fn waits_follow_each_other_without_a_gap() {
-        let mut picture = fixtures::two_nodes(200);
-        // A badly estimated clock shortens waits, and never turns one around.
-        for offset in [picture.nodes[1].offset_ns, 0, i64::MAX, i64::MIN] {
-            picture.nodes[1].offset_ns = offset;
-            let lines = Lifelines::of(&picture);
-            for line in lines.iter() {
-                let mut at = line.from;
-                for wait in &line.waits {
-                    assert_eq!(wait.from, at);
-                    assert!(wait.to > wait.from);
-                    at = wait.to;
-                }
-                assert_eq!(at, line.to);
-                lines.note(&line);
-            }
-        }
-    }
-
-    #[test]
-    fn a_wrong_clock_puts_no_effect_before_its_cause() {
-        let mut picture = fixtures::two_nodes(60);
-        for off in [-20_000_000, 20_000_000] {
-            picture.nodes[1].offset_ns += off;
-            for line in
-                Lifelines::of(&picture).iter().filter(|line| line.served.is_some() && line.state() == "ok")
-            {
-                let way: Vec<_> =
-                    line.points.iter().filter_map(|point| Some((point.node, point.step?))).collect();
-                let place = |mine: bool, step| {
-                    way.iter().position(|at| *at == (if mine { line.node } else { 1 - line.node }, step))
-                };
-                assert!(place(true, Step::Written) < place(false, Step::Received), "{way:?}");
-                assert!(place(false, Step::Encoded) < place(true, Step::FirstByte), "{way:?}");
-                assert!(place(false, Step::Written) < place(true, Step::Received), "{way:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn each_trouble_is_the_longest_wait_of_its_request() {
-        let picture = fixtures::two_nodes(200);
-        let lines = Lifelines::of(&picture);
-        let told: HashMap<usize, (Cause, Option<String>)> = lines
-            .iter()
-            .filter_map(|line| {
-                let nth = line.life.wire? as usize - 1;
-                Some((nth, (line.longest()?.cause, lines.note(&line))))
-            })
-            .collect();
-        let expect = |nth: usize, cause: Cause, words: &str| {
-            let (found, note) = &told[&nth];
-            assert_eq!(*found, cause, "request {nth}");
-            assert!(note.as_deref().unwrap_or_default().contains(words), "request {nth}: {note:?}");
-        };
-        expect(3, Cause::Mailbox, "was busy with item FrameBatch");
-        expect(5, Cause::Handler, "");
-        expect(8, Cause::Window, "did not read");
-        expect(11, Cause::Limiter, "as many requests as may be");
-        expect(13, Cause::Wire, "never arrived");
-        expect(6, Cause::Peer, "nothing arrived on connection 2");
-        expect(100, Cause::Peer, "node B recorded nothing");
-    }
-
-    #[test]
-    fn one_side_alone_knows_only_the_peer() {
-        let mut picture = fixtures::two_nodes(20);
-        picture.nodes.truncate(1);
-        let lines = Lifelines::of(&picture);
-        let slow = lines.iter().find(|line| line.life.wire == Some(6)).expect("the slow handler's request");
-        assert_eq!(slow.longest().map(|wait| wait.cause), Some(Cause::Peer));
-    }
 }
