@@ -329,7 +329,7 @@ impl<'a> Lifelines<'a> {
                 Some(format!("nothing arrived on connection {} for {} of it", life.conn, duration(long)))
             }
             Cause::Wire if wait.node != line.node && line.life.marks[Step::FirstByte as usize].is_none() => {
-                Some("the answer was written there and never arrived".into())
+                Some(format!("node {} wrote the answer, and it never arrived", letter(wait.node)))
             }
             Cause::Wire => {
                 let other =
@@ -372,8 +372,13 @@ fn after(step: Step, dir: Direction) -> (Cause, Place) {
 
 /// A paused process records nothing, and neither does one that nothing reaches.
 fn still(node: usize, ns: u64) -> String {
-    let name = (b'A' + node.min(25) as u8) as char;
+    let name = letter(node);
     format!("node {name} recorded nothing for {}: it was paused, or nothing reached it", duration(ns))
+}
+
+/// What the page calls a node.
+fn letter(node: usize) -> char {
+    (b'A' + node.min(25) as u8) as char
 }
 
 /// A time of a node on the picture's axis.

@@ -21,7 +21,7 @@ function layLanes(rows) {
     if (used.has(laneKey(node, CALLER, 0))) lanes.push({ key: laneKey(node, CALLER, 0), name: 'callers', weight: 1.25 });
     if (used.has(laneKey(node, PROTOCOL, 0))) lanes.push({ key: laneKey(node, PROTOCOL, 0), name: 'protocols', weight: 1 });
     const others = [...actors.values()].filter((actor) => actor.conn === 0 && SLICES.has(node + '/' + actor.number));
-    if (others.length) lanes.push({ key: 'a' + node, name: others.length > 1 ? 'others' : others[0].name.includes('Manager') ? 'manager' : others[0].name || 'actor', weight: 0.8, actors: others.map((actor) => actor.number) });
+    if (others.length) lanes.push({ key: 'a' + node, name: others.length > 1 ? 'others' : others[0].name.includes('Manager') ? 'manager' : others[0].name || 'actor', weight: 0.95, actors: others.map((actor) => actor.number) });
     const sessions = [...used.keys()].filter((key) => key.startsWith(node + '/s'));
     sessions.sort((a, b) => used.get(b) - used.get(a));
     const own = sessions.slice(0, sessions.length > SESSION_LANES_MAX ? SESSION_LANES_MAX - 1 : SESSION_LANES_MAX);

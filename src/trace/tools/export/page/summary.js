@@ -63,8 +63,8 @@ function sentences(rows, states, slowest, by, all, act) {
   const bad = [...states].filter(([state]) => state !== 'ok').sort((a, b) => b[1] - a[1]);
   const parts = [];
   bad.forEach(([state, n], nth) => parts.push(nth ? ', ' : '', n.toLocaleString('en') + ' ', link(state, () => act.filter('state=' + state))));
-  line(bad.length ? 'Of ' + count(rows.length, 'request') + ', ' + (states.get('ok') || 0).toLocaleString('en') + ' ended well; ' : 'All ' + count(rows.length, 'request') + ' ended well', ...parts, '.');
-  const top = by.map((ns, c) => [ns, c]).filter(([ns]) => ns > 0).sort((a, b) => b[0] - a[0]).slice(0, 2);
+  line(bad.length ? 'Of ' + count(rows.length, 'request') + ', ' + (states.get('ok') ? states.get('ok').toLocaleString('en') : 'none') + ' ended well; ' : 'All ' + count(rows.length, 'request') + ' ended well', ...parts, '.');
+  const top = by.map((ns, c) => [ns, c]).filter(([ns]) => ns > 0).sort((a, b) => b[0] - a[0]).slice(0, 2).filter(([ns], nth) => nth === 0 || ns > all * 0.02);
   if (top.length) {
     const texts = top.map(([ns, c]) => percent(ns / all) + ' ' + CAUSE_WORDS[CAUSES[c]]);
     line('Of all the time that requests took (' + span(all) + ' summed up), they waited ' + texts.join(', and ') + '.');
