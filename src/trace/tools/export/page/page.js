@@ -228,7 +228,7 @@ function begin() {
   });
   listenToCanvas();
   listenToKeys();
-  new ResizeObserver(() => { picture.draw(); table.draw(); }).observe($('picture'));
+  new ResizeObserver(() => { picture.draw(); table.draw(); }).observe($('canvas'));
   new ResizeObserver(() => table.draw()).observe($('scroll'));
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => picture.draw());
   addEventListener('hashchange', recall);

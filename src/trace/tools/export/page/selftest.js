@@ -39,6 +39,7 @@ function selftest() {
   }
   choose(null);
 
+  $('zoom-in').click();
   const before = picture.view[1] - picture.view[0];
   $('zoom-out').click();
   check('zooms out', picture.view[1] - picture.view[0] > before);
