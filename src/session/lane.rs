@@ -102,18 +102,18 @@ impl Lane {
 
     /// A request of ours, made for the version that was negotiated then.
     pub(super) fn ask(&mut self, now: std::time::Instant, ask: Ask) {
-        let Ask { version, permit, question, answer_code, timeout, waiter, .. } = ask;
+        let Ask { version, permit, question, answer_code, timeout, waiter, key, .. } = ask;
         match self.live() {
             Some(live) if live.from.version == version => {
                 if let Some(watch) = &mut live.watch {
-                    watch.on_asked(waiter.id, waiter.key);
+                    watch.on_asked(permit.id(), key);
                 }
                 live.machine.request(now, permit, question, answer_code, timeout, waiter);
                 live.take_facts(now);
             }
             _ => {
                 let ended = Disconnected::local(DisconnectReason::SubstreamClosed);
-                waiter.finish(EventId::NONE, Err(Failure::Disconnected(ended)));
+                drop(waiter.send((EventId::NONE, Err(Failure::Disconnected(ended)))));
             }
         }
     }
@@ -199,7 +199,8 @@ impl Live {
                 Action::Complete(waiter, result) => {
                     let answered = self.watch.as_mut().filter(|_| result.is_ok());
                     let delivered = answered.map_or(EventId::NONE, LaneWatch::take_delivered);
-                    waiter.finish(delivered, result);
+                    // A caller that has gone is no loss: its cancel is on the way.
+                    drop(waiter.send((delivered, result)));
                 }
                 Action::Serve(request) => self.starting.push_back(request),
                 Action::Take(message) => {

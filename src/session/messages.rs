@@ -19,20 +19,7 @@ use crate::trace::EventId;
 pub(crate) type Outcome = (EventId, Result<(Bytes, Duration), Failure>);
 
 /// Who waits for the end of a request.
-#[derive(Debug)]
-pub(crate) struct Waiter {
-    pub(crate) sender: oneshot::Sender<Outcome>,
-    pub(crate) id: RequestId,
-    /// The event that began the request.
-    pub(crate) key: EventId,
-}
-
-impl Waiter {
-    /// Hands over. A caller that has gone is no loss: its cancel is on the way.
-    pub(super) fn finish(self, delivered: EventId, result: Result<(Bytes, Duration), Failure>) {
-        drop(self.sender.send((delivered, result)));
-    }
-}
+pub(crate) type Waiter = oneshot::Sender<Outcome>;
 
 /// A request of ours. At most one is in the mailbox per permit.
 #[derive(Debug, Message)]
@@ -45,6 +32,8 @@ pub(crate) struct Ask {
     pub(crate) answer_code: u8,
     pub(crate) timeout: Duration,
     pub(crate) waiter: Waiter,
+    /// The event that began it.
+    pub(crate) key: EventId,
 }
 
 /// The caller of a request has gone. At most one is in the mailbox per permit.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::handle::PeerHandle;
-use super::messages::{Ask, Cancel, Waiter};
+use super::messages::{Ask, Cancel};
 use crate::actor::Ticket;
 use crate::disconnect::{DisconnectReason, Disconnected, Side};
 use crate::error::RequestError;
@@ -22,8 +22,11 @@ pub(super) struct OpenRequest<'a> {
     /// Set while the session may hold an entry for it.
     sent: Option<(usize, RequestId)>,
     ended: bool,
-    /// What its events have in common; its key is the first of them, once that is recorded.
-    event: Event,
+    /// Its first event, once that is recorded, its id on the wire, its exchange and kind.
+    key: EventId,
+    id: u64,
+    proto: Label,
+    name: Label,
     /// When it was made, in nanoseconds since the trace began.
     begun: u64,
     /// The event before its end.
@@ -32,17 +35,23 @@ pub(super) struct OpenRequest<'a> {
 
 impl<'a> OpenRequest<'a> {
     pub(super) fn begin<R: Request>(handle: &'a PeerHandle) -> Self {
-        let mut event = Event::new(Kind::ReqCreated).dir(Direction::Outbound);
-        let trace = &handle.shared.trace;
-        let begun = trace.tracer.with(|local| {
+        let (mut proto, mut name) = (Label::NONE, Label::NONE);
+        let begun = handle.shared.trace.tracer.with(|local| {
             let lane = handle.lane(R::exchange()).map(|(_, lane)| lane);
-            let proto = lane.map_or_else(|| Label::of(R::exchange()), |lane| lane.proto);
-            let name = lane.map(|lane| lane.names[usize::from(R::CODE)]).filter(|name| *name != Label::NONE);
-            event = event.conn(trace.conn).proto(proto).name(name.unwrap_or_else(Label::of_type::<R>));
+            proto = lane.map_or_else(|| Label::of(R::exchange()), |lane| lane.proto);
+            let named = lane.map(|lane| lane.names[usize::from(R::CODE)]).filter(|name| *name != Label::NONE);
+            name = named.unwrap_or_else(Label::of_type::<R>);
             local.now()
         });
         let begun = begun.unwrap_or_default();
-        Self { handle, sent: None, ended: false, event, begun, cause: EventId::NONE }
+        let (key, cause) = (EventId::NONE, EventId::NONE);
+        Self { handle, sent: None, ended: false, key, id: 0, proto, name, begun, cause }
+    }
+
+    /// What its events have in common.
+    fn event(&self, kind: Kind) -> Event {
+        let event = Event::new(kind).dir(Direction::Outbound).conn(self.handle.shared.trace.conn);
+        event.proto(self.proto).name(self.name).key(self.key).x(self.id)
     }
 
     pub(super) async fn run<R: Request>(
@@ -61,9 +70,8 @@ impl<'a> OpenRequest<'a> {
         let id = permit.id();
         let question = Payload { code: R::CODE, body: request.encode(version, id.as_u64()) };
         let timeout = timeout.unwrap_or_else(|| lane.pace().timeout(&handle.shared.config.pace));
-        let (sender, answer) = oneshot::channel();
+        let (waiter, answer) = oneshot::channel();
         let ticket = self.asked(id);
-        let waiter = Waiter { sender, id, key: self.event.key };
         // Bounded by the permit: this and the cancel below are the only `do_send`s of the crate.
         handle.addr.do_send_as(
             ticket,
@@ -107,9 +115,9 @@ impl<'a> OpenRequest<'a> {
     fn asked(&mut self, id: RequestId) -> Option<Ticket> {
         let (tracer, to) = (&self.handle.shared.trace.tracer, self.handle.addr.actor());
         let name = Label::of_type::<Ask>();
-        let asked = Event { kind: Kind::PackAsked, how: name, x: u64::from(to), ..self.event };
-        let created = tracer.with(|local| local.record(self.begun, asked))?;
-        (self.event.key, self.event.x) = (created, id.as_u64());
+        let asked = || self.event(Kind::PackAsked).how(name).x(u64::from(to));
+        let created = tracer.with(|local| local.record(self.begun, asked()))?;
+        (self.key, self.id) = (created, id.as_u64());
         Some(Ticket { tracer: tracer.id(), enqueued: created.packed(1), at: self.begun, to, name })
     }
 
@@ -133,16 +141,17 @@ impl<'a> OpenRequest<'a> {
         });
     }
 
-    fn record_end(&self, how: Label) {
-        self.handle.shared.trace.tracer.with(|local| {
-            let (now, mut event) = (local.now(), self.event);
-            if event.key == EventId::NONE {
+    fn record_end(&mut self, how: Label) {
+        let tracer = &self.handle.shared.trace.tracer;
+        tracer.with(|local| {
+            let now = local.now();
+            if self.key == EventId::NONE {
                 // It never got as far as being sent.
-                event.key = local.record(self.begun, event);
+                self.key = local.record(self.begun, self.event(Kind::ReqCreated));
             }
             // What is answered is decoded in the same breath.
-            event.kind = if how == Label::OK { Kind::PackDone } else { Kind::ReqEnded };
-            let ended = event.how(how).y(now.saturating_sub(self.begun));
+            let kind = if how == Label::OK { Kind::PackDone } else { Kind::ReqEnded };
+            let ended = self.event(kind).how(how).y(now.saturating_sub(self.begun));
             local.record(now, ended.cause(self.cause));
         });
     }

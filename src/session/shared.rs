@@ -64,9 +64,9 @@ impl Shared {
                 bytes_max: config.session.outbox.announcement_bytes_max,
                 orders: Arc::clone(&orders),
                 proto: Label::of(exchange.name()),
-                names: std::array::from_fn(|code| {
-                    exchange.message_name(code as u8).map_or(Label::NONE, Label::of)
-                }),
+                names: (0..=u8::MAX)
+                    .map(|code| exchange.message_name(code).map_or(Label::NONE, Label::of))
+                    .collect(),
             })
         });
         Arc::new(Self {
@@ -165,7 +165,7 @@ pub(crate) struct LaneShared {
     orders: Arc<Orders>,
     /// The exchange's name in the trace, and those of its messages by code.
     pub(crate) proto: Label,
-    pub(crate) names: [Label; 256],
+    pub(crate) names: Box<[Label]>,
 }
 
 #[derive(Debug, Default)]

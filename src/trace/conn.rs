@@ -15,6 +15,13 @@ pub(crate) struct ConnTrace {
     pub(crate) conn: u32,
 }
 
+impl Tracer {
+    /// The trace of a new connection.
+    pub(crate) fn new_conn(&self) -> ConnTrace {
+        ConnTrace { tracer: self.clone(), conn: self.next_conn() }
+    }
+}
+
 impl ConnTrace {
     /// Records nothing.
     pub(crate) fn off() -> Self {

@@ -146,9 +146,8 @@ impl Tracer {
     }
 
     /// The number of a new connection.
-    pub(crate) fn new_conn(&self) -> ConnTrace {
-        let conn = self.0.as_ref().map_or(0, |inner| inner.next_conn.fetch_add(1, Ordering::Relaxed));
-        ConnTrace { tracer: self.clone(), conn }
+    pub(super) fn next_conn(&self) -> u32 {
+        self.0.as_ref().map_or(0, |inner| inner.next_conn.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Records an event now.
