@@ -75,7 +75,16 @@ impl<'a> OpenRequest<'a> {
         // Bounded by the permit: this and the cancel below are the only `do_send`s of the crate.
         handle.addr.do_send_as(
             ticket,
-            Ask { lane: index, version, permit, question, answer_code: R::ANSWER, timeout, waiter },
+            Ask {
+                lane: index,
+                version,
+                permit,
+                question,
+                answer_code: R::ANSWER,
+                timeout,
+                waiter,
+                key: self.key,
+            },
         );
         self.sent = Some((index, id));
         let outcome = answer.await;
@@ -142,8 +151,8 @@ impl<'a> OpenRequest<'a> {
     }
 
     fn record_end(&mut self, how: Label) {
-        let tracer = &self.handle.shared.trace.tracer;
-        tracer.with(|local| {
+        let handle = self.handle;
+        handle.shared.trace.tracer.with(|local| {
             let now = local.now();
             if self.key == EventId::NONE {
                 // It never got as far as being sent.
