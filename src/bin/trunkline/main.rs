@@ -1,4 +1,4 @@
-//! The `trunkline` command: serve and follow a chain, ping a peer, make keys.
+//! The `trunkline` command: serve and follow a chain, ping a peer, make keys, ask traces.
 //!
 //! Owns: options, output, exit codes. Never: a protocol or a rule of one; those are the library's.
 //! Exit 0: done. Exit 1: tried, and it did not come about. Exit 2: unusable options, files,
@@ -13,6 +13,7 @@ mod node;
 mod ping;
 mod signals;
 mod status_probe;
+mod trace;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -23,7 +24,7 @@ use tracing_subscriber::EnvFilter;
 
 use failure::{Failure, one_line};
 
-/// Peer connections for Ethereum over libp2p: serve and follow a chain, ping peers, make keys.
+/// Peer connections for Ethereum over libp2p: serve and follow a chain, ping peers, make keys, ask traces.
 ///
 /// Exit code 0: done. 1: tried, and it did not come about. 2: unusable options, files, addresses or
 /// ports; nothing was done.
@@ -45,6 +46,7 @@ enum Command {
     Node(node::NodeArgs),
     Ping(ping::PingArgs),
     Key(key::KeyArgs),
+    Trace(trace::TraceArgs),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +69,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Node(args) => on_runtime(node::run(args, cli.json)),
         Command::Ping(args) => on_runtime(ping::run(args, cli.json)),
         Command::Key(args) => key::run(&args, cli.json),
+        Command::Trace(args) => trace::run(&args, cli.json),
     }
 }
 

@@ -13,6 +13,7 @@ mod lives;
 mod trouble;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io::BufRead;
 
 pub use actors::{Load, Waiting, Work};
 pub use trouble::{Trouble, TroubleKind, Troubles};
@@ -20,6 +21,7 @@ pub use trouble::{Trouble, TroubleKind, Troubles};
 use crate::ids::Direction;
 use crate::trace::kind::Kind;
 use crate::trace::record::{EventId, Name};
+use crate::trace::tools::read::{ReadError, Reader};
 
 /// So many connections are kept.
 pub const CONNS_MAX: usize = 65_536;
@@ -154,6 +156,9 @@ pub struct Conn {
     pub socket: Option<u64>,
     /// When the session was started.
     pub session_at: Option<u64>,
+    /// Substreams whose protocol is being agreed on: since when, and what was proposed, by the event
+    /// that began it.
+    pub negotiating: BTreeMap<EventId, (u64, Name)>,
     /// Bytes that waited when the substream of an exchange last took no more.
     pub window_bytes: u64,
     /// When it was known which protocols the peer speaks.
@@ -234,6 +239,10 @@ pub struct Model {
     pub span: (u64, u64),
     /// The file was closed in an orderly way; its own count of orphans.
     pub closed: Option<u64>,
+    /// Events of kinds that this program does not know.
+    pub unknown: u64,
+    /// The file ends in the middle of a line.
+    pub cut: bool,
     /// Which requests are kept.
     pub keep: Keep,
     /// How actors were kept busy, by type of actor and of message.
@@ -352,6 +361,17 @@ impl Model {
     /// An empty model that keeps what is said.
     pub fn keeping(keep: Keep) -> Self {
         Self { keep, ..Self::default() }
+    }
+
+    /// What a file says.
+    pub fn read<R: BufRead>(mut reader: Reader<R>, keep: Keep) -> Result<Self, ReadError> {
+        let mut model = Self::keeping(keep);
+        for line in &mut reader {
+            model.on(&line?);
+        }
+        model.unknown = reader.unknown();
+        model.cut = reader.cut();
+        Ok(model)
     }
 
     /// The peer at the other end of a connection, once known.

@@ -39,7 +39,7 @@ impl Model {
                 kind,
                 conn: record.conn,
                 actor: record.actor,
-                name: record.name.clone(),
+                name: record.name.clone().or_else(|| record.text.clone()),
                 proto: record.proto.clone(),
                 how: record.how.clone(),
                 from,
@@ -120,6 +120,13 @@ impl Conn {
                 let from = since.unwrap_or(at.saturating_sub(record.y));
                 trouble = Some((TroubleKind::WindowBlocked, from, self.window_bytes));
             }
+            Kind::SubstreamAsked if self.negotiating.len() < STEPS_MAX => {
+                self.negotiating.insert(record.id, (at, text()));
+            }
+            Kind::SubstreamAgreed | Kind::SubstreamFailed => {
+                let asked = record.cause.and_then(|cause| self.negotiating.remove(&cause));
+                trouble = asked.map(|(from, _)| (TroubleKind::Negotiation, from, 0));
+            }
             Kind::AnswerDropped => trouble = Some((TroubleKind::AnswerDropped, at, record.x)),
             _ => {}
         }
@@ -154,7 +161,14 @@ impl Conn {
 
     /// Whether it has ended, one way or another.
     pub fn is_over(&self) -> bool {
-        self.closed.is_some() || self.failed.is_some() || self.ended.is_some()
+        self.over_at().is_some()
+    }
+
+    /// When its end was decided.
+    pub fn over_at(&self) -> Option<u64> {
+        let ended = self.ended.as_ref().map(|(at, ..)| *at);
+        let failed = self.failed.as_ref().map(|(at, _)| *at);
+        ended.or(failed).or(self.closed.as_ref().map(|(at, _)| *at))
     }
 }
 
