@@ -280,9 +280,8 @@ impl Actor for ConnectionManager {
         }
         self.kit = Some(kit);
         if cfg!(feature = "metrics") {
-            ctx.run_interval(metrics::PUBLISH_EVERY, |manager, _| {
-                metrics::publish(&manager.stats, &manager.table);
-            });
+            let mut publisher = metrics::Publisher::new(self.stats.clone(), self.table.clone());
+            ctx.run_interval(metrics::PUBLISH_EVERY, move |_, _| publisher.publish());
         }
         for addr in self.config.static_peers.clone() {
             if let Some(index) = self.statics.add(addr) {

@@ -9,6 +9,7 @@ mod escape;
 mod failure;
 mod key;
 mod keyfile;
+mod metrics_server;
 mod node;
 mod ping;
 mod signals;

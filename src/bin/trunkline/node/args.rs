@@ -1,5 +1,6 @@
 //! The options of `node`, and the rules between them.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -64,6 +65,12 @@ pub(crate) struct NodeArgs {
     /// Slots for peers, at most two thirds of them inbound. Default: 50.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(super) max_peers: Option<u32>,
+    /// Serves metrics as Prometheus text at http://ADDR/metrics. Default: not at all.
+    ///
+    /// An address such as 127.0.0.1:9100 or [::1]:0; port 0 picks one, and the event metrics tells it.
+    /// Anybody who can reach it can read it: use loopback unless the network is yours.
+    #[arg(long, value_name = "IP:PORT")]
+    pub(super) metrics: Option<SocketAddr>,
     /// Prints every limit in force with its source (default or option) and ends.
     #[arg(long)]
     pub(super) print_limits: bool,
@@ -142,6 +149,9 @@ mod tests {
             "--listen /memory/1",
             "--connect /ip4/127.0.0.1/tcp/1/p2p/notapeerid",
             "--connect enode://00@127.0.0.1:1",
+            "--metrics 9100",
+            "--metrics localhost:9100",
+            "--metrics /ip4/127.0.0.1/tcp/9100",
             "--anchor 0x1234",
             "--head head",
         ] {

@@ -1,5 +1,6 @@
 //! What a node tells: each event as JSON and as a line for people.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -14,6 +15,8 @@ use crate::escape::escape;
 pub(super) enum Event {
     /// The node listens.
     Listening { addr: Multiaddr, peer: PeerId },
+    /// Metrics are served.
+    Metrics { addr: SocketAddr },
     /// A file was imported.
     Imported { blocks: usize, head: BlockRef, took: Duration },
     /// Identify and the eth negotiation of a peer are through.
@@ -61,6 +64,7 @@ impl Event {
                 let (port, addr, peer) = (port(addr), addr.to_string(), peer.to_string());
                 json!({"event": "listening", "addr": addr, "peer": peer, "port": port})
             }
+            Self::Metrics { addr } => json!({"event": "metrics", "addr": addr.to_string()}),
             Self::Imported { blocks, head, took } => json!({
                 "event": "imported", "blocks": blocks, "number": head.number,
                 "hash": head.hash.to_string(), "ms": millis(*took),
@@ -97,6 +101,7 @@ impl Event {
     pub(super) fn text(&self) -> String {
         match self {
             Self::Listening { addr, .. } => format!("listening  {addr}"),
+            Self::Metrics { addr } => format!("metrics    http://{addr}/metrics"),
             Self::Imported { blocks, head, took } => {
                 format!("imported   {blocks} blocks in {} ms, up to {}", millis(*took), block(head))
             }
@@ -164,6 +169,7 @@ mod tests {
             Event::Head(head),
             Event::Error("a".to_owned()),
             Event::nothing_done(head),
+            Event::Metrics { addr: ([127, 0, 0, 1], 9100).into() },
         ]
     }
 
@@ -177,6 +183,7 @@ mod tests {
             "event number hash",
             "event error",
             "event number hash requests orphans bytes_in bytes_out ms",
+            "event addr",
         ];
         for (event, fields) in events().iter().zip(fields) {
             let json = event.json();

@@ -16,11 +16,13 @@ mod run;
 
 pub(crate) use args::NodeArgs;
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use trunkline::chain::export;
 
 use crate::failure::Failure;
+use crate::metrics_server::MetricsServer;
 use crate::signals::Stop;
 use chain::Chain;
 use ends::Ends;
@@ -40,6 +42,7 @@ pub(crate) async fn run(args: NodeArgs, json: bool) -> Result<(), Failure> {
     let identity = Identity::load(args.key.as_deref())?;
     args.check_listen(identity.peer())?;
     args.export.as_deref().map_or(Ok(()), export::check_target).map_err(Failure::unusable)?;
+    let metrics = bind_metrics(args.metrics).await?;
     let spec = chain::spec(args.chain.clone()).await?;
     let mut output = Output::new(json);
     let opened = tokio::select! {
@@ -58,7 +61,22 @@ pub(crate) async fn run(args: NodeArgs, json: bool) -> Result<(), Failure> {
     if let Some(imported) = &chain.imported {
         output.print(imported).map_err(Failure::failed)?;
     }
-    Node::start(&args, config, &identity, chain, output).await?.run(ends).await
+    // Before the network starts, so that it misses none; told once nothing can be refused any more.
+    let metrics = metrics.map(serve_metrics).transpose()?;
+    let node = Node::start(&args, config, &identity, chain, output).await?;
+    node.run(ends, metrics).await
+}
+
+async fn bind_metrics(addr: Option<SocketAddr>) -> Result<Option<MetricsServer>, Failure> {
+    let Some(addr) = addr else { return Ok(None) };
+    let bound = MetricsServer::bind(addr).await;
+    bound.map(Some).map_err(|error| Failure::unusable(format!("metrics at {addr}: {error}")))
+}
+
+fn serve_metrics(metrics: MetricsServer) -> Result<Event, Failure> {
+    let addr = metrics.addr().map_err(Failure::failed)?;
+    metrics.serve().map_err(Failure::failed)?;
+    Ok(Event::Metrics { addr })
 }
 
 /// A failure about a file that was named on the command line.

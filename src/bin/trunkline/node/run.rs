@@ -130,9 +130,19 @@ impl Node {
         }
     }
 
-    /// Runs until something ends it, then drains and prints the last line.
-    pub(super) async fn run(mut self, mut ends: Ends) -> Result<(), Failure> {
-        let why = match self.follow(&mut ends).await {
+    /// Tells what there is to tell first, runs until something ends it, then drains and prints the
+    /// last line.
+    pub(super) async fn run(
+        mut self,
+        mut ends: Ends,
+        first: impl IntoIterator<Item = Event>,
+    ) -> Result<(), Failure> {
+        let told = first.into_iter().try_for_each(|event| self.output.print(&event));
+        let followed = match told {
+            Ok(()) => self.follow(&mut ends).await,
+            Err(error) => Err(error),
+        };
+        let why = match followed {
             Ok(why) => why,
             Err(error) => Why::Broken(format!("results cannot be written: {error}")),
         };
