@@ -14,6 +14,7 @@ mod node;
 mod ping;
 mod signals;
 mod status_probe;
+mod trace_ui;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -48,12 +49,21 @@ enum Command {
     Key(key::KeyArgs),
 }
 
+impl Command {
+    /// Whether lines on the terminal would spoil what is drawn there.
+    fn takes_terminal(&self) -> bool {
+        matches!(self, Self::Node(args) if args.takes_terminal())
+    }
+}
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refused(&error),
     };
-    log_to_stderr(cli.verbose);
+    if !cli.command.takes_terminal() || !std::io::stderr().is_terminal() {
+        log_to_stderr(cli.verbose);
+    }
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

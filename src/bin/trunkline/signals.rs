@@ -4,6 +4,8 @@ use std::io;
 
 use tokio::sync::watch;
 
+use crate::trace_ui::screen;
+
 /// Whether somebody asked this process to end.
 #[derive(Debug, Clone)]
 pub(crate) struct Stop {
@@ -19,6 +21,7 @@ impl Stop {
             signals.next().await;
             ask.send_replace(true);
             signals.next().await;
+            screen::leave();
             eprintln!("trunkline: interrupted again, ending at once");
             std::process::exit(1);
         });

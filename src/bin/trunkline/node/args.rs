@@ -71,12 +71,23 @@ pub(crate) struct NodeArgs {
     /// Anybody who can reach it can read it: use loopback unless the network is yours.
     #[arg(long, value_name = "IP:PORT")]
     pub(super) metrics: Option<SocketAddr>,
+    /// Shows requests, actors and peers as a table on the terminal until q is pressed; q ends the node.
+    ///
+    /// Needs a terminal and does not go with --json. Logs go nowhere meanwhile, unless stderr is
+    /// redirected (2>FILE).
+    #[arg(long)]
+    pub(super) trace_ui: bool,
     /// Prints every limit in force with its source (default or option) and ends.
     #[arg(long)]
     pub(super) print_limits: bool,
 }
 
 impl NodeArgs {
+    /// Whether the terminal belongs to a table for as long as the node runs.
+    pub(crate) fn takes_terminal(&self) -> bool {
+        self.trace_ui && !self.print_limits
+    }
+
     /// What the library needs to know. Static peers are added later, once everything else stands.
     pub(super) fn config(&self) -> Result<Config, Failure> {
         let builder = self.listen.iter().cloned().fold(Config::builder(), |all, addr| all.listen(addr));

@@ -24,6 +24,7 @@ use trunkline::chain::export;
 use crate::failure::Failure;
 use crate::metrics_server::MetricsServer;
 use crate::signals::Stop;
+use crate::trace_ui;
 use chain::Chain;
 use ends::Ends;
 use event::Event;
@@ -36,6 +37,9 @@ pub(crate) async fn run(args: NodeArgs, json: bool) -> Result<(), Failure> {
     let config = args.config()?;
     if args.print_limits {
         return limits::print(&args, &config, json).map_err(Failure::failed);
+    }
+    if args.trace_ui {
+        trace_ui::check_terminal(json).map_err(Failure::unusable)?;
     }
     let stop = Stop::listen().map_err(Failure::failed)?;
     let mut ends = Ends::new(stop, args.ttl, args.timeout);

@@ -26,6 +26,7 @@ use super::output::Output;
 use crate::duration;
 use crate::escape::escape;
 use crate::failure::Failure;
+use crate::trace_ui::TraceUi;
 
 /// Head and progress are told at most this often.
 const TELL_EVERY: Duration = Duration::from_millis(200);
@@ -42,7 +43,7 @@ pub(super) fn verdict(why: Why, until_block: Option<u64>, head: BlockRef) -> Res
     let when = match why {
         Why::Broken(why) => return Err(Failure::Failed(why)),
         Why::Timeout(after) => format!("within {}", duration::format(after)),
-        Why::Signal => "before the signal to end".to_owned(),
+        Why::Signal | Why::Left => "before it was told to end".to_owned(),
         Why::Ttl | Why::Reached => "before the time to live was over".to_owned(),
     };
     match until_block {
@@ -63,6 +64,9 @@ pub(super) struct Node {
     syncing: JoinHandle<Result<(), SyncError>>,
     events: Events,
     output: Output,
+    /// Whether to show the table; and the table, while it is shown.
+    wants_ui: bool,
+    ui: Option<TraceUi>,
     until_block: Option<u64>,
     export: Option<PathBuf>,
     traffic: TrafficSum,
@@ -110,6 +114,8 @@ impl Node {
             syncing: tokio::spawn(syncer.run()),
             events,
             output,
+            wants_ui: args.trace_ui,
+            ui: None,
             until_block: args.until_block,
             export: args.export.clone(),
             traffic: TrafficSum::default(),
@@ -138,10 +144,11 @@ impl Node {
         first: impl IntoIterator<Item = Event>,
     ) -> Result<(), Failure> {
         let told = first.into_iter().try_for_each(|event| self.output.print(&event));
-        let followed = match told {
+        let followed = match told.and_then(|()| self.show_ui()) {
             Ok(()) => self.follow(&mut ends).await,
             Err(error) => Err(error),
         };
+        self.close_ui().await;
         let why = match followed {
             Ok(why) => why,
             Err(error) => Why::Broken(format!("results cannot be written: {error}")),
@@ -163,6 +170,21 @@ impl Node {
         exported.and(verdict(why, self.until_block, head))
     }
 
+    fn show_ui(&mut self) -> io::Result<()> {
+        if self.wants_ui {
+            let shown = self.output.leave_terminal();
+            self.ui = Some(TraceUi::start(|| async { trunkline::trace::tools::Model::default() }, shown)?);
+        }
+        Ok(())
+    }
+
+    async fn close_ui(&mut self) {
+        if let Some(ui) = self.ui.take() {
+            ui.close().await;
+        }
+        self.output.return_to_terminal();
+    }
+
     async fn follow(&mut self, ends: &mut Ends) -> io::Result<Why> {
         let mut progress = self.sync.subscribe();
         let mut tell = interval(TELL_EVERY);
@@ -176,6 +198,7 @@ impl Node {
             tokio::select! {
                 biased;
                 why = ends.next() => return Ok(why),
+                left = left(self.ui.as_mut()) => return left.map(|()| Why::Left),
                 ended = &mut self.syncing, if syncing => {
                     syncing = false;
                     self.on_progress();
@@ -271,6 +294,14 @@ impl Node {
     }
 }
 
+/// Waits until the user leaves the table, if there is one.
+async fn left(ui: Option<&mut TraceUi>) -> io::Result<()> {
+    match ui {
+        Some(ui) => ui.left().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Bytes of all sessions there were. Bound: the sessions there are.
 #[derive(Default)]
 struct TrafficSum {
@@ -308,7 +339,7 @@ mod tests {
 
     #[test]
     fn the_exit_code_says_whether_the_block_was_reached() {
-        for why in [Why::Signal, Why::Ttl, Why::Timeout(Duration::ZERO)] {
+        for why in [Why::Signal, Why::Left, Why::Ttl, Why::Timeout(Duration::ZERO)] {
             assert_eq!(verdict(why.clone(), None, head(0)), Ok(()));
             assert_eq!(verdict(why.clone(), Some(5), head(5)), Ok(()));
             let missed = verdict(why, Some(6), head(5)).unwrap_err();
