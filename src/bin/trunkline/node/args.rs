@@ -8,6 +8,7 @@ use alloy_primitives::B256;
 use trunkline::transport::addr::Endpoint;
 use trunkline::{Config, PeerAddr, PeerId};
 
+use super::trace::TraceOptions;
 use crate::duration;
 use crate::failure::Failure;
 
@@ -71,6 +72,8 @@ pub(crate) struct NodeArgs {
     /// Anybody who can reach it can read it: use loopback unless the network is yours.
     #[arg(long, value_name = "IP:PORT")]
     pub(super) metrics: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(super) trace: TraceOptions,
     /// Shows requests, actors and peers as a table on the terminal until q is pressed; q ends the node.
     ///
     /// Needs a terminal and does not go with --json. Logs go nowhere meanwhile, unless stderr is
@@ -163,6 +166,10 @@ mod tests {
             "--metrics 9100",
             "--metrics localhost:9100",
             "--metrics /ip4/127.0.0.1/tcp/9100",
+            "--trace-budget many --trace-file x",
+            "--trace x --trace-file y",
+            "--no-trace --trace x",
+            "--no-trace --trace-ui",
             "--anchor 0x1234",
             "--head head",
         ] {

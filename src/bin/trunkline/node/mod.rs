@@ -13,6 +13,7 @@ mod identity;
 mod limits;
 mod output;
 mod run;
+mod trace;
 
 pub(crate) use args::NodeArgs;
 
@@ -46,6 +47,7 @@ pub(crate) async fn run(args: NodeArgs, json: bool) -> Result<(), Failure> {
     let identity = Identity::load(args.key.as_deref())?;
     args.check_listen(identity.peer())?;
     args.export.as_deref().map_or(Ok(()), export::check_target).map_err(Failure::unusable)?;
+    let trace = args.trace.plan(identity.peer())?;
     let metrics = bind_metrics(args.metrics).await?;
     let spec = chain::spec(args.chain.clone()).await?;
     let mut output = Output::new(json);
