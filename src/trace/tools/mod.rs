@@ -4,9 +4,15 @@
 //! is read once, line by line, into a [`Model`]; the questions (`stuck`, `follow`, …) and the exports
 //! are functions of models. What a file says is not trusted: it is bounded and escaped.
 
+pub mod filter;
+#[cfg(test)]
+pub(crate) mod fixtures;
+pub mod histogram;
 pub mod model;
 pub mod picture;
 pub mod read;
+pub mod show;
 
+pub use filter::Filter;
 pub use model::Model;
 pub use picture::{Node, Pair, Picture};
