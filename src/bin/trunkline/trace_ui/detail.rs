@@ -2,10 +2,9 @@
 
 use trunkline::trace::EventId;
 use trunkline::trace::tools::Model;
+use trunkline::trace::tools::show::{Table, bytes, duration, escape};
 
-use super::rows::{Key, began, state, steps, waits_for};
-use super::words::{bytes, peer_of, span, step};
-use crate::escape::escape;
+use super::rows::{Key, peer_of, state, three, waits_for};
 
 /// The lines of a detail; the first one is its title. Empty: the trace does not hold it any more.
 pub(super) fn lines(key: Key, model: &Model, now: u64) -> Vec<String> {
@@ -18,7 +17,7 @@ pub(super) fn lines(key: Key, model: &Model, now: u64) -> Vec<String> {
 
 fn of_request(key: EventId, model: &Model, now: u64) -> Vec<String> {
     let Some(life) = model.lives.get(&key) else { return Vec::new() };
-    let began = began(life);
+    let began = life.began().unwrap_or(0);
     let whose = match life.dir {
         trunkline::Direction::Outbound => "to",
         trunkline::Direction::Inbound => "from",
@@ -33,33 +32,33 @@ fn of_request(key: EventId, model: &Model, now: u64) -> Vec<String> {
     )];
     lines.push(format!("{:>10} {:>10}  step", "at", "wait"));
     let mut before = began;
-    for (at, mark) in steps(life) {
-        let wait = span(mark.at.saturating_sub(before));
+    for (at, mark) in life.path() {
+        let wait = duration(mark.at.saturating_sub(before));
         let actor = model.actors.get(&mark.actor).and_then(|actor| actor.name.as_deref());
         let place = actor.map_or(String::new(), |name| format!("in {} {}", escape(name), mark.actor));
-        let line = format!("{:>10} {wait:>10}  {:<11} {place}", since(mark.at, began), step(at));
+        let line = format!("{:>10} {wait:>10}  {:<11} {place}", since(mark.at, began), at.name());
         lines.push(line.trim_end().to_owned());
         before = mark.at;
     }
     match &life.end {
         Some(end) => {
-            let wait = span(end.mark.at.saturating_sub(before));
+            let wait = duration(end.mark.at.saturating_sub(before));
             lines.push(format!("{:>10} {wait:>10}  ended: {}", since(end.mark.at, began), escape(&end.how)));
         }
         None => {
-            let wait = span(now.saturating_sub(before));
+            let wait = duration(now.saturating_sub(before));
             lines.push(format!("{:>10} {wait:>10}  waits for {}", since(now, began), waits_for(life).0));
         }
     }
     let (question, answer) = life.bytes;
-    lines.push(format!("question {} B, answer {} B", bytes(question), bytes(answer)));
+    lines.push(format!("question {}, answer {}", bytes(question), bytes(answer)));
     if life.uncertain {
         lines.push("events around it were lost: what is missing proves nothing".to_owned());
     }
     if let Some(conn) = model.conns.get(&life.conn) {
         lines.push(format!("peer: {}", state(conn, now).0));
         if let Some(last) = conn.last_in {
-            lines.push(format!("last byte of the peer: {} ago", span(now.saturating_sub(last))));
+            lines.push(format!("last byte of the peer: {} ago", duration(now.saturating_sub(last))));
         }
     }
     lines
@@ -76,7 +75,7 @@ fn of_conn(number: u32, model: &Model, now: u64) -> Vec<String> {
     }
     for (at, name, how, took) in &conn.steps {
         let (name, how) = (escape(name), escape(how));
-        lines.push(format!("upgrade    {name} {how} in {} at {}", span(*took), since(*at, conn.began)));
+        lines.push(format!("upgrade    {name} {how} in {} at {}", duration(*took), since(*at, conn.began)));
     }
     lines.push(format!("state      {}", state(conn, now).0));
     lines
@@ -84,18 +83,27 @@ fn of_conn(number: u32, model: &Model, now: u64) -> Vec<String> {
 
 fn of_actor(number: u32, model: &Model, now: u64) -> Vec<String> {
     let Some(actor) = model.actors.get(&number) else { return Vec::new() };
-    let mut lines = vec![format!("actor {number}: {}", actor.name.as_deref().map_or(String::new(), escape))];
+    let kind = actor.name.as_deref().map_or(String::new(), escape);
+    let mut lines = vec![format!("actor {number}: {kind}")];
     lines.push(format!("peer       {}", peer_of(model, actor.conn)));
     if let Some((at, name, event)) = &actor.busy {
-        lines.push(format!(
-            "busy       {} for {}, event {event}",
-            escape(name),
-            span(now.saturating_sub(*at))
-        ));
+        let busy = duration(now.saturating_sub(*at));
+        lines.push(format!("busy       {} for {busy}, event {event}", escape(name)));
     }
+    if let Some(load) = model.loads.get(&number) {
+        let (depth, most) = (load.depth.max(0), load.depth_max.max(0));
+        lines.push(format!("mailbox    {depth} messages, {most} at most"));
+    }
+    lines.push(format!("all actors of type {kind}, by what they handled:"));
+    let mut table = Table::new(&["message", ">handled", "wait p50/p99/max", "handler p50/p99/max"]);
+    for ((_, message), work) in model.works.iter().filter(|((of, _), _)| Some(of) == actor.name.as_ref()) {
+        let handled = work.run.count().to_string();
+        table.row(vec![escape(message), handled, three(&work.wait), three(&work.run)]);
+    }
+    lines.extend(table.text().lines().map(str::to_owned));
     lines
 }
 
 fn since(at: u64, began: u64) -> String {
-    format!("+{}", span(at.saturating_sub(began)))
+    format!("+{}", duration(at.saturating_sub(began)))
 }

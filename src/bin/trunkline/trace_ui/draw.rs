@@ -6,11 +6,12 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Row as TableRow, Table, TableState};
 use trunkline::trace::tools::Model;
+use trunkline::trace::tools::show::{duration, peer};
 
 use super::detail;
 use super::keys::UiState;
 use super::rows::{Row, Tab, Tint};
-use super::words::{short, span};
+use crate::escape::escape;
 
 /// What surrounds the tables.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +27,11 @@ pub(super) struct Around {
 /// A picture older than this is said to be.
 const OLD_NS: u64 = 1_500_000_000;
 
+/// Stands before the selected row.
+const SELECTED: &str = "> ";
+/// A column that takes what is left needs so much.
+const FLEXIBLE_MIN: u16 = 27;
+
 /// Draws everything.
 pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, now: u64, state: &UiState, around: &Around) {
     let lines = [Constraint::Length(1), Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)];
@@ -40,8 +46,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, now: u64, state: &UiSta
 }
 
 fn summary(model: &Model, around: &Around) -> Line<'static> {
-    let node =
-        model.header.as_ref().map_or(String::new(), |header| format!("node {}  ", short(&header.node)));
+    let node = model.header.as_ref().map_or(String::new(), |header| format!("node {}  ", peer(&header.node)));
     let open = model.lives.values().filter(|life| life.end.is_none()).count();
     let peers = model.conns.values().filter(|conn| conn.session.is_some() && conn.ended.is_none()).count();
     let mut words = vec![Span::raw(format!("{node}{open} open  {peers} peers  {} events", model.events))];
@@ -50,7 +55,7 @@ fn summary(model: &Model, around: &Around) -> Line<'static> {
     }
     let told = match around {
         Around { waiting: true, .. } => "  waiting for the network".to_owned(),
-        Around { age, .. } if *age > OLD_NS => format!("  as of {} ago", span(*age)),
+        Around { age, .. } if *age > OLD_NS => format!("  as of {} ago", duration(*age)),
         _ => String::new(),
     };
     words.push(Span::styled(told, Style::new().fg(Color::Yellow)));
@@ -70,15 +75,16 @@ fn tab_line(state: &UiState) -> Line<'static> {
     if state.paused {
         words.push(Span::styled("paused  ", Style::new().fg(Color::Yellow)));
     }
-    if !state.filter.is_empty() && state.typing.is_none() {
-        words.push(Span::raw(format!("filter: {}", state.filter)));
+    if !state.filter.0.is_empty() && state.typing.is_none() {
+        words.push(Span::raw(format!("filter: {}", escape(&state.filter.1))));
     }
     Line::from(words)
 }
 
 fn bottom_line(state: &UiState, around: &Around) -> Line<'static> {
     if let Some(typing) = &state.typing {
-        return Line::raw(format!("/{typing}_   enter: use it  esc: as before"));
+        let hint = || "enter use it  esc as before  such as peer=16Uiu2 state!=ok wait>5ms".to_owned();
+        return Line::raw(format!("/{}_   {}", escape(typing), state.complaint().unwrap_or_else(hint)));
     }
     let keys = match state.detail {
         Some(_) => "esc back  up/down scroll  p pause  q quit",
@@ -88,9 +94,9 @@ fn bottom_line(state: &UiState, around: &Around) -> Line<'static> {
 }
 
 fn draw_table(frame: &mut Frame<'_>, area: Rect, state: &UiState, rows: &[Row]) {
-    let columns = state.tab.columns();
+    let columns = fitting(state.tab.columns(), area.width);
     let widths = columns.iter().map(|(_, width)| match width {
-        0 => Constraint::Min(24),
+        0 => Constraint::Min(0),
         width => Constraint::Length(*width),
     });
     let header = TableRow::new(columns.iter().map(|(name, _)| *name))
@@ -104,9 +110,20 @@ fn draw_table(frame: &mut Frame<'_>, area: Rect, state: &UiState, rows: &[Row]) 
     let table = Table::new(shown, widths)
         .header(header)
         .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED))
-        .highlight_symbol("> ");
+        .highlight_symbol(SELECTED);
     let mut place = TableState::new().with_selected(selected.map(|at| at - first));
     frame.render_stateful_widget(table, area, &mut place);
+}
+
+/// The columns for which there is room, the first one in any case.
+fn fitting(columns: &'static [(&'static str, u16)], width: u16) -> &'static [(&'static str, u16)] {
+    let mut taken = SELECTED.len() as u16;
+    let fits = |(_, width): &&(&str, u16), room: u16, taken: &mut u16| {
+        *taken += if *width == 0 { FLEXIBLE_MIN } else { *width } + 1;
+        *taken <= room + 1
+    };
+    let count = columns.iter().take_while(|column| fits(column, width, &mut taken)).count();
+    &columns[..count.max(1)]
 }
 
 fn draw_detail(frame: &mut Frame<'_>, area: Rect, mut lines: Vec<String>, scrolled: u16) {

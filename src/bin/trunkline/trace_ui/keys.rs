@@ -1,7 +1,9 @@
 //! What was typed, and what it does.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use trunkline::trace::tools::Model;
+use trunkline::trace::tools::{Filter, Model};
+
+use crate::escape::escape;
 
 use super::rows::{Key, Row, Tab, rows};
 
@@ -16,8 +18,8 @@ pub(super) struct UiState {
     selected: [(Option<Key>, usize); 3],
     /// The subject of the detail that is open, and how far it is scrolled.
     pub(super) detail: Option<(Key, u16)>,
-    /// The filter in force, as typed.
-    pub(super) filter: String,
+    /// The filter in force, and how it was typed.
+    pub(super) filter: (Filter, String),
     /// The filter that is being typed.
     pub(super) typing: Option<String>,
     /// The picture stands still.
@@ -37,7 +39,7 @@ impl Default for UiState {
             tab: Tab::Requests,
             selected: [(None, 0); 3],
             detail: None,
-            filter: String::new(),
+            filter: Default::default(),
             typing: None,
             paused: false,
         }
@@ -45,14 +47,17 @@ impl Default for UiState {
 }
 
 impl UiState {
-    /// The rows of the open table that the filter lets through.
+    /// The rows of the open table that the filter lets through. A filter that is being typed holds
+    /// as soon as it can be understood.
     pub(super) fn rows(&self, model: &Model, now: u64) -> Vec<Row> {
-        let mut rows = rows(self.tab, model, now);
-        let filter = self.typing.as_ref().unwrap_or(&self.filter).to_lowercase();
-        if !filter.is_empty() {
-            rows.retain(|row| row.cells.iter().any(|cell| cell.to_lowercase().contains(&filter)));
-        }
-        rows
+        let typed = self.typing.as_ref().and_then(|text| text.parse().ok());
+        rows(self.tab, model, now, typed.as_ref().unwrap_or(&self.filter.0))
+    }
+
+    /// What is wrong with the filter that is being typed.
+    pub(super) fn complaint(&self) -> Option<String> {
+        let error = self.typing.as_ref()?.parse::<Filter>().err()?;
+        Some(escape(&error.to_string()))
     }
 
     /// Where the selected row stands now. Its subject has gone: the row that took its place.
@@ -78,7 +83,7 @@ impl UiState {
             KeyCode::Char('q') => return Wish::Leave,
             KeyCode::Esc => self.back(),
             KeyCode::Char('p') => self.paused = !self.paused,
-            KeyCode::Char('/') if self.detail.is_none() => self.typing = Some(self.filter.clone()),
+            KeyCode::Char('/') if self.detail.is_none() => self.typing = Some(self.filter.1.clone()),
             KeyCode::Char(digit @ '1'..='3') => self.open(Tab::ALL[digit as usize - '1' as usize]),
             KeyCode::Tab => self.open(Tab::ALL[(self.tab as usize + 1) % 3]),
             KeyCode::BackTab => self.open(Tab::ALL[(self.tab as usize + 2) % 3]),
@@ -90,7 +95,7 @@ impl UiState {
     /// Closes the detail; without one, takes the filter away.
     fn back(&mut self) {
         if self.detail.take().is_none() {
-            self.filter.clear();
+            self.filter = Default::default();
         }
     }
 
@@ -105,7 +110,13 @@ impl UiState {
             KeyCode::Char(c) if text.len() < FILTER_CHARS_MAX && !c.is_control() => text.push(c),
             KeyCode::Backspace => drop(text.pop()),
             KeyCode::Esc => self.typing = None,
-            KeyCode::Enter => self.filter = self.typing.take().unwrap_or_default(),
+            KeyCode::Enter => {
+                // One that cannot be understood goes on being typed.
+                if let Ok(filter) = text.parse() {
+                    self.filter = (filter, std::mem::take(text));
+                    self.typing = None;
+                }
+            }
             _ => {}
         }
     }

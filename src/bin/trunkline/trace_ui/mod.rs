@@ -17,6 +17,5 @@ mod rows;
 pub(crate) mod screen;
 #[cfg(test)]
 mod tests;
-mod words;
 
 pub(crate) use feed::{TraceUi, check_terminal};

@@ -1,12 +1,12 @@
 //! What the tables say: a row per request, actor and peer, as text and a tint.
 
-use trunkline::trace::EventId;
+use trunkline::Direction;
 use trunkline::trace::tools::Model;
-use trunkline::trace::tools::model::{ActorInfo, Conn, Life, Mark, Step};
-use trunkline::{Direction, trace::Name};
-
-use super::words::{bytes, peer_of, short, span, step};
-use crate::escape::escape;
+use trunkline::trace::tools::filter::{Filter, Subject};
+use trunkline::trace::tools::histogram::Histogram;
+use trunkline::trace::tools::model::{ActorInfo, Conn, Life, Step};
+use trunkline::trace::tools::show::{bytes, duration, escape, peer};
+use trunkline::trace::{EventId, Name};
 
 /// The three tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,29 +28,38 @@ impl Tab {
         }
     }
 
-    /// Names and widths of its columns. One without a width takes what is left.
+    /// Names and widths of its columns, in the order of their importance: on a narrow screen the
+    /// last ones are left out. One without a width takes what is left.
     pub(super) fn columns(self) -> &'static [(&'static str, u16)] {
         match self {
             Self::Requests => &[
                 ("age", 7),
-                ("peer", 10),
+                ("peer", 13),
                 ("dir", 3),
-                ("protocol", 9),
                 ("kind", 16),
-                ("step", 10),
                 ("wait", 7),
                 ("state", 0),
+                ("step", 10),
+                ("protocol", 9),
                 ("id", 10),
             ],
-            Self::Actors => &[("actor", 22), ("peer", 10), ("age", 7), ("busy for", 8), ("state", 0)],
+            Self::Actors => &[
+                ("actor", 16),
+                ("peer", 13),
+                ("box", 4),
+                ("doing", 0),
+                ("handled", 7),
+                ("wait p50/p99/max", 20),
+                ("handler p50/p99/max", 20),
+            ],
             Self::Peers => &[
-                ("peer", 10),
+                ("peer", 13),
                 ("dir", 3),
                 ("age", 7),
                 ("in", 7),
                 ("out", 7),
                 ("last byte", 9),
-                ("open", 5),
+                ("open", 4),
                 ("state", 0),
             ],
         }
@@ -94,27 +103,39 @@ pub(super) struct Row {
     pub(super) tint: Tint,
 }
 
-/// The rows of a table, what matters most on top.
-pub(super) fn rows(tab: Tab, model: &Model, now: u64) -> Vec<Row> {
+/// The rows of a table that a filter lets through, what matters most on top.
+pub(super) fn rows(tab: Tab, model: &Model, now: u64, filter: &Filter) -> Vec<Row> {
     match tab {
-        Tab::Requests => requests(model, now),
-        Tab::Actors => model.actors.values().map(|actor| of_actor(model, actor, now)).collect(),
-        Tab::Peers => peers(model, now),
+        Tab::Requests => requests(model, now, filter),
+        Tab::Actors => actors(model, now, filter),
+        Tab::Peers => peers(model, now, filter),
     }
 }
 
 /// Open ones first, the oldest on top; then those that ended, the last one on top.
-fn requests(model: &Model, now: u64) -> Vec<Row> {
-    let mut lives: Vec<&Life> = model.lives.values().collect();
+fn requests(model: &Model, now: u64, filter: &Filter) -> Vec<Row> {
+    let passes = |life: &&Life| {
+        filter.matches(&Subject {
+            peer: model.peer(life.conn).map(|peer| &**peer),
+            proto: life.proto.as_deref(),
+            kind: life.name.as_deref(),
+            id: Some(&life.key.to_string()),
+            dir: Some(direction(life.dir)),
+            state: Some(life.state()),
+            wait: Some(life.took(now)),
+            conn: Some(life.conn),
+        })
+    };
+    let mut lives: Vec<&Life> = model.lives.values().filter(passes).collect();
     lives.sort_by_key(|life| match &life.end {
-        None => (0, began(life), life.key),
+        None => (0, life.began().unwrap_or(0), life.key),
         Some(end) => (1, u64::MAX - end.mark.at, life.key),
     });
     lives.into_iter().map(|life| of_request(model, life, now)).collect()
 }
 
 fn of_request(model: &Model, life: &Life, now: u64) -> Row {
-    let last = last_step(life);
+    let last = life.path().pop();
     let until = life.end.as_ref().map_or(now, |end| end.mark.at);
     let waited = last.map_or(0, |(_, mark)| until.saturating_sub(mark.at));
     let (state, tint) = match &life.end {
@@ -127,22 +148,22 @@ fn of_request(model: &Model, life: &Life, now: u64) -> Row {
     };
     let uncertain = if life.uncertain { "?" } else { "" };
     let cells = vec![
-        span(until.saturating_sub(began(life))),
+        duration(life.took(now)),
         peer_of(model, life.conn),
         direction(life.dir).to_owned(),
-        word(&life.proto),
         word(&life.name),
-        last.map_or("", |(last, _)| step(last)).to_owned(),
-        span(waited),
+        duration(waited),
         format!("{state}{uncertain}"),
-        life.wire.map_or(String::new(), |wire| wire.to_string()),
+        last.map_or("", |(last, _)| last.name()).to_owned(),
+        word(&life.proto),
+        life.key.to_string(),
     ];
     Row { key: Key::Request(life.key), cells, tint }
 }
 
 /// What an open request waits for, by the last step it has gone through.
 pub(super) fn waits_for(life: &Life) -> (&'static str, Tint) {
-    let Some((last, _)) = last_step(life) else { return ("", Tint::Plain) };
+    let Some((last, _)) = life.path().pop() else { return ("", Tint::Plain) };
     match (life.dir, last) {
         (Direction::Outbound, Step::Created) => ("our session's mailbox", Tint::Ours),
         (Direction::Outbound, Step::Queued) => ("our outbox", Tint::Window),
@@ -161,28 +182,82 @@ pub(super) fn waits_for(life: &Life) -> (&'static str, Tint) {
     }
 }
 
+/// Those that run, then those that have ended.
+fn actors(model: &Model, now: u64, filter: &Filter) -> Vec<Row> {
+    let passes = |actor: &&ActorInfo| {
+        filter.matches(&Subject {
+            peer: model.peer(actor.conn).map(|peer| &**peer),
+            kind: actor.name.as_deref(),
+            id: Some(&actor.number.to_string()),
+            conn: Some(actor.conn),
+            wait: actor.busy.as_ref().map(|(since, ..)| now.saturating_sub(*since)),
+            ..Subject::default()
+        })
+    };
+    let mut actors: Vec<&ActorInfo> = model.actors.values().filter(passes).collect();
+    actors.sort_by_key(|actor| (actor.life.1.is_some(), actor.number));
+    actors.into_iter().map(|actor| of_actor(model, actor, now)).collect()
+}
+
 fn of_actor(model: &Model, actor: &ActorInfo, now: u64) -> Row {
-    let (started, stopped) = actor.life;
-    let (state, tint) = match (&actor.panicked, stopped, &actor.busy) {
+    let (doing, tint) = match (&actor.panicked, actor.life.1, &actor.busy) {
         (Some(name), ..) => (format!("panicked in {}", escape(name)), Tint::Failed),
         (None, Some(_), _) => ("stopped".to_owned(), Tint::Over),
-        (None, None, Some((_, name, _))) => (format!("in {}", escape(name)), Tint::Handler),
+        (None, None, Some((since, name, _))) => {
+            (format!("{} for {}", escape(name), duration(now.saturating_sub(*since))), Tint::Handler)
+        }
         (None, None, None) => ("idle".to_owned(), Tint::Plain),
     };
-    let busy = actor.busy.as_ref().map_or(String::new(), |(since, ..)| span(now.saturating_sub(*since)));
+    let depth = model.loads.get(&actor.number).map_or(0, |load| load.depth.max(0));
+    let (wait, run) = of_type(model, actor);
     let cells = vec![
         format!("{} {}", word(&actor.name), actor.number),
         peer_of(model, actor.conn),
-        span(stopped.unwrap_or(now).saturating_sub(started)),
-        busy,
-        state,
+        depth.to_string(),
+        doing,
+        run.count().to_string(),
+        three(&wait),
+        three(&run),
     ];
     Row { key: Key::Actor(actor.number), cells, tint }
 }
 
+/// Times of all actors of the same type together: the trace keeps them by type.
+fn of_type(model: &Model, actor: &ActorInfo) -> (Histogram, Histogram) {
+    let (mut wait, mut run) = (Histogram::default(), Histogram::default());
+    for ((kind, _), work) in &model.works {
+        if Some(kind) == actor.name.as_ref() {
+            wait.merge(&work.wait);
+            run.merge(&work.run);
+        }
+    }
+    (wait, run)
+}
+
+/// `p50/p99/max`.
+pub(super) fn three(times: &Histogram) -> String {
+    if times.count() == 0 {
+        return String::new();
+    }
+    let times = times.quantiles();
+    [times.p50_ns, times.p99_ns, times.max_ns].map(|ns| duration(ns).replace(' ', "")).join("/")
+}
+
 /// Live ones first, in the order in which they came; then the others, the last one on top.
-fn peers(model: &Model, now: u64) -> Vec<Row> {
-    let mut conns: Vec<&Conn> = model.conns.values().collect();
+fn peers(model: &Model, now: u64, filter: &Filter) -> Vec<Row> {
+    let passes = |conn: &&Conn| {
+        let over = over_at(conn).is_some();
+        filter.matches(&Subject {
+            peer: conn.peer.as_deref(),
+            dir: conn.dir.map(direction),
+            state: Some(if over { "ended" } else { "open" }),
+            wait: conn.last_in.map(|at| now.saturating_sub(at)),
+            id: Some(&conn.number.to_string()),
+            conn: Some(conn.number),
+            ..Subject::default()
+        })
+    };
+    let mut conns: Vec<&Conn> = model.conns.values().filter(passes).collect();
     conns.sort_by_key(|conn| match over_at(conn) {
         None => (0, u64::from(conn.number)),
         Some(at) => (1, u64::MAX - at),
@@ -192,19 +267,15 @@ fn peers(model: &Model, now: u64) -> Vec<Row> {
 
 fn of_conn(model: &Model, conn: &Conn, now: u64) -> Row {
     let open = model.lives.values().filter(|life| life.conn == conn.number && life.end.is_none()).count();
-    let over = over_at(conn);
+    let until = over_at(conn).unwrap_or(now);
     let (state, tint) = state(conn, now);
-    let name = match &conn.peer {
-        Some(peer) => short(peer),
-        None => peer_of(model, conn.number),
-    };
     let cells = vec![
-        name,
+        peer_of(model, conn.number),
         conn.dir.map_or("", direction).to_owned(),
-        span(over.unwrap_or(now).saturating_sub(conn.began)),
+        duration(until.saturating_sub(conn.began)),
         bytes(conn.bytes_in),
         bytes(conn.bytes_out),
-        conn.last_in.map_or(String::new(), |at| span(over.unwrap_or(now).saturating_sub(at))),
+        conn.last_in.map_or(String::new(), |at| duration(until.saturating_sub(at))),
         open.to_string(),
         state,
     ];
@@ -223,11 +294,11 @@ pub(super) fn state(conn: &Conn, now: u64) -> (String, Tint) {
         return (format!("closed: {}", escape(how)), Tint::Over);
     }
     if let Some(since) = conn.blocked_since {
-        let waited = span(now.saturating_sub(since));
+        let waited = duration(now.saturating_sub(since));
         return (format!("socket takes no bytes for {waited}"), Tint::Window);
     }
     if let Some((proto, since)) = conn.window_blocked.iter().min_by_key(|(_, since)| **since) {
-        let waited = span(now.saturating_sub(*since));
+        let waited = duration(now.saturating_sub(*since));
         return (format!("window of {} shut for {waited}", escape(proto)), Tint::Window);
     }
     match (&conn.session, &conn.peer) {
@@ -242,40 +313,14 @@ fn over_at(conn: &Conn) -> Option<u64> {
     ended.or(conn.failed.as_ref().map(|(at, _)| *at)).or(conn.closed.as_ref().map(|(at, _)| *at))
 }
 
-/// When a request was first heard of.
-pub(super) fn began(life: &Life) -> u64 {
-    let marks = life.marks.iter().flatten().map(|mark| mark.at);
-    marks.min().or(life.end.as_ref().map(|end| end.mark.at)).unwrap_or(0)
-}
-
-/// The steps a request has gone through, as they happened.
-pub(super) fn steps(life: &Life) -> Vec<(Step, Mark)> {
-    const STEPS: [Step; 8] = [
-        Step::Created,
-        Step::Queued,
-        Step::Encoded,
-        Step::Written,
-        Step::FirstByte,
-        Step::Received,
-        Step::Delivered,
-        Step::Decoded,
-    ];
-    // A request of the peer begins with `received`, which stands behind `queued` in the list.
-    let order = |step: Step| match (life.dir, step) {
-        (Direction::Inbound, Step::Received) => 0,
-        (Direction::Inbound, Step::Delivered) => 2,
-        (Direction::Inbound, Step::Encoded) => 3,
-        (Direction::Inbound, Step::Written) => 4,
-        (_, step) => step as u8,
-    };
-    let mut steps: Vec<(Step, Mark)> =
-        STEPS.into_iter().zip(life.marks).filter_map(|(step, mark)| Some((step, mark?))).collect();
-    steps.sort_by_key(|(step, mark)| (mark.at, order(*step)));
-    steps
-}
-
-fn last_step(life: &Life) -> Option<(Step, Mark)> {
-    steps(life).pop()
+/// Whose connection it is, as far as it is known.
+pub(super) fn peer_of(model: &Model, conn: u32) -> String {
+    match model.conns.get(&conn) {
+        Some(Conn { peer: Some(id), .. }) => peer(id),
+        Some(Conn { addr: Some(addr), .. }) => escape(addr.split(' ').next().unwrap_or_default()),
+        _ if conn == 0 => String::new(),
+        _ => format!("conn {conn}"),
+    }
 }
 
 fn direction(dir: Direction) -> &'static str {

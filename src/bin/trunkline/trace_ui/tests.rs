@@ -8,7 +8,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use trunkline::Direction;
 use trunkline::trace::EventId;
 use trunkline::trace::tools::Model;
-use trunkline::trace::tools::model::{ActorInfo, Conn, End, Life, Mark, Step};
+use trunkline::trace::tools::model::{ActorInfo, Conn, End, Life, Load, Mark, Step, Work};
 
 use super::draw::{Around, draw};
 use super::keys::{UiState, Wish};
@@ -42,7 +42,8 @@ fn life(number: u64, dir: Direction, steps: &[(Step, u64)]) -> Life {
 
 /// One request that waits for the peer, one of the peer that waits for the handler, one that is done.
 fn model() -> Model {
-    let mut model = Model { events: 42, lost: 5, span: (0, NOW), ..Model::default() };
+    let mut model = Model::default();
+    (model.events, model.lost, model.span) = (42, 5, (0, NOW));
     let asked = [(Step::Created, 700 * MS), (Step::Encoded, 701 * MS), (Step::Written, 702 * MS)];
     let asked = life(1, Direction::Outbound, &asked);
     let served = [(Step::Received, 2_500 * MS), (Step::Delivered, 2_501 * MS)];
@@ -65,6 +66,11 @@ fn model() -> Model {
     let gone = Conn { number: 2, addr: Some("/ip4/1.2.3.4/tcp/1 x".into()), ended, ..Conn::default() };
     model.conns.extend([(1, up), (2, gone)]);
     let busy = Some((2_501 * MS, Arc::from("Ask"), EventId::new(0, 22)));
+    let mut work = Work::default();
+    work.wait.record(12_000);
+    (1..=100).for_each(|ms| work.run.record(ms * MS));
+    model.works.insert(("PeerSession".into(), "Ask".into()), work);
+    model.loads.insert(7, Load { depth: 4, depth_max: 9, ..Load::default() });
     let actor = ActorInfo {
         number: 7,
         name: Some("PeerSession".into()),
@@ -78,7 +84,7 @@ fn model() -> Model {
 }
 
 fn screen(model: &Model, state: &UiState, around: &Around) -> Vec<String> {
-    let mut terminal = Terminal::new(TestBackend::new(113, 12)).unwrap();
+    let mut terminal = Terminal::new(TestBackend::new(120, 14)).unwrap();
     terminal.draw(|frame| draw(frame, model, NOW, state, around)).unwrap();
     let buffer = terminal.backend().buffer();
     let row = |y| (0..buffer.area.width).map(|x| buffer[(x, y)].symbol()).collect::<String>();
@@ -102,12 +108,12 @@ fn open_requests_stand_on_top_the_oldest_first_with_what_they_wait_for() {
     let expected = "\
 2 open  1 peers  42 events  5 lost
 1 requests  2 actors  3 peers
-  age     peer       dir protocol  kind             step       wait    state                           id
-> 2.30s   ..2UJYsWdd out eth       GetBlockHeaders  written    2.30s   waits for the peer's answer     65536
-  500.0ms ..2UJYsWdd in  eth       GetBlockHeaders  delivered  499.0ms waits for the protocol's reply  1310720
-  50.0ms  ..2UJYsWdd out eth       GetBlockHeaders  written    40.0ms  timed_out                       2621440";
+  age     peer          dir kind             wait    state                               step       protocol  id
+> 2.30 s  16Uiu2…JYsWdd out GetBlockHeaders  2.30 s  waits for the peer's answer         written    eth       0.1
+  500 ms  16Uiu2…JYsWdd in  GetBlockHeaders  499 ms  waits for the protocol's reply      delivered  eth       0.20
+  50.0 ms 16Uiu2…JYsWdd out GetBlockHeaders  40.0 ms timed_out                           written    eth       0.40";
     assert_eq!(lines[..6].join("\n"), expected);
-    assert!(lines[11].contains("q quit") && lines[11].ends_with("head #5"), "{}", lines[11]);
+    assert!(lines[13].contains("q quit") && lines[13].ends_with("head #5"), "{}", lines[13]);
 }
 
 #[test]
@@ -115,11 +121,15 @@ fn actors_and_peers_have_tables_of_their_own() {
     let (model, mut state) = (model(), UiState::default());
     press(&mut state, &model, &[KeyCode::Char('2')]);
     let actors = screen(&model, &state, &Around::default());
-    assert_eq!(actors[3], "> PeerSession 7          ..2UJYsWdd 2.99s   499.0ms  in Ask");
+    assert_eq!(
+        actors[3],
+        "> PeerSession 7    16Uiu2…JYsWdd 4    Ask for 499 ms                   100     \
+         12.0us/12.0us/12.0us 50.3ms/100ms/100ms"
+    );
     press(&mut state, &model, &[KeyCode::Tab]);
     let peers = screen(&model, &state, &Around::default());
-    assert_eq!(peers[3], "> ..2UJYsWdd out 3.00s   120.0k  812     2.00s     2     up");
-    assert!(peers[4].ends_with("0     ended by remote: bye\\u{1b}[2J\\u{a}now"), "{}", peers[4]);
+    assert_eq!(peers[3], "> 16Uiu2…JYsWdd out 3.00 s  120 kB  812 B   2.00 s    2    up");
+    assert!(peers[4].ends_with("0    ended by remote: bye\\u{1b}[2J\\u{a}now"), "{}", peers[4]);
     press(&mut state, &model, &[KeyCode::Tab]);
     assert_eq!(screen(&model, &state, &Around::default())[2].split_whitespace().next(), Some("age"));
 }
@@ -130,18 +140,18 @@ fn the_life_line_shows_each_hop_with_its_wait() {
     press(&mut state, &model, &[KeyCode::Enter]);
     let lines = screen(&model, &state, &Around::default());
     let expected = "\
-request 0.1: GetBlockHeaders of eth to ..2UJYsWdd, id 65536
+request 0.1: GetBlockHeaders of eth to 16Uiu2…JYsWdd, id 65536
         at       wait  step
-      +0ns        0ns  created     in PeerSession 7
-    +1.0ms      1.0ms  encoded     in PeerSession 7
-    +2.0ms      1.0ms  written     in PeerSession 7
-    +2.30s      2.30s  waits for the peer's answer
-question 30 B, answer 4.5k B
+     +0 ns       0 ns  created     in PeerSession 7
+  +1.00 ms    1.00 ms  encoded     in PeerSession 7
+  +2.00 ms    1.00 ms  written     in PeerSession 7
+   +2.30 s     2.30 s  waits for the peer's answer
+question 30 B, answer 4500 B
 peer: up
-last byte of the peer: 2.00s ago";
+last byte of the peer: 2.00 s ago";
     assert_eq!(lines[2..11].join("\n"), expected);
     press(&mut state, &model, &[KeyCode::Esc]);
-    assert!(screen(&model, &state, &Around::default())[3].starts_with("> 2.30s"));
+    assert!(screen(&model, &state, &Around::default())[3].starts_with("> 2.30 s"));
 }
 
 #[test]
@@ -174,18 +184,31 @@ fn the_selection_stays_on_its_request_when_rows_come_and_go() {
 #[test]
 fn a_filter_is_typed_used_and_taken_away() {
     let (model, mut state) = (model(), UiState::default());
-    typed(&mut state, &model, "/timedq");
+    typed(&mut state, &model, "/state=timed_outq");
     press(&mut state, &model, &[KeyCode::Backspace]);
     let lines = screen(&model, &state, &Around::default());
-    assert!(lines[11].starts_with("/timed_"), "{}", lines[11]);
+    assert!(lines[13].starts_with("/state=timed_out_"), "{}", lines[13]);
+    assert!(lines[3].contains("timed_out") && lines[4].is_empty(), "it holds while it is typed");
     press(&mut state, &model, &[KeyCode::Enter]);
     let lines = screen(&model, &state, &Around::default());
-    assert!(lines[1].ends_with("filter: timed") && lines[3].contains("timed_out") && lines[4].is_empty());
+    assert!(lines[1].ends_with("filter: state=timed_out") && lines[4].is_empty(), "{lines:?}");
     typed(&mut state, &model, "/x");
     press(&mut state, &model, &[KeyCode::Esc]);
-    assert_eq!(state.filter, "timed");
+    assert_eq!(state.filter.1, "state=timed_out");
     press(&mut state, &model, &[KeyCode::Esc]);
-    assert_eq!(state.filter, "");
+    assert_eq!(state.filter, Default::default());
+}
+
+#[test]
+fn a_filter_that_cannot_be_understood_says_why_and_is_not_used() {
+    let (model, mut state) = (model(), UiState::default());
+    typed(&mut state, &model, "/colour=red");
+    press(&mut state, &model, &[KeyCode::Enter]);
+    let lines = screen(&model, &state, &Around::default());
+    assert!(lines[13].starts_with("/colour=red_") && lines[13].contains("is not one of"), "{}", lines[13]);
+    assert!(lines[5].contains("timed_out"), "everything is shown");
+    typed(&mut state, &model, "\u{1b}");
+    assert_eq!(state.typing.as_deref(), Some("colour=red"));
 }
 
 #[test]
@@ -205,7 +228,7 @@ fn q_and_ctrl_c_leave_and_p_pauses() {
 #[test]
 fn every_size_of_screen_and_an_old_picture_are_drawn() {
     let (model, around) = (model(), Around { age: 4_000 * MS, ..Around::default() });
-    assert!(screen(&model, &UiState::default(), &around)[0].ends_with("as of 4.00s ago"));
+    assert!(screen(&model, &UiState::default(), &around)[0].ends_with("as of 4.00 s ago"));
     let waiting = Around { waiting: true, ..Around::default() };
     assert!(screen(&Model::default(), &UiState::default(), &waiting)[0].ends_with("waiting for the network"));
     for (width, height) in [(1, 1), (1, 40), (20, 2), (20, 3), (300, 4)] {
