@@ -6,6 +6,7 @@ use crate::machine::admission::SlotLimits;
 use crate::machine::backoff::BackoffConfig;
 use crate::machine::pace::PaceConfig;
 use crate::machine::session::SessionLimits;
+use crate::trace::TraceConfig;
 use crate::transport::TransportLimits;
 use crate::transport::addr::PeerAddr;
 
@@ -51,6 +52,9 @@ pub struct Config {
     pub seed: Option<u64>,
     /// Delay of memory links to our listeners. Default zero.
     pub memory_latency: Duration,
+    /// What is recorded of the actors and requests, and where it goes. Default: a flight recorder of
+    /// 8,192 events per thread, no file.
+    pub trace: TraceConfig,
 }
 
 impl Default for Config {
@@ -75,6 +79,7 @@ impl Default for Config {
             perf: false,
             seed: None,
             memory_latency: Duration::ZERO,
+            trace: TraceConfig::default(),
         }
     }
 }
@@ -138,6 +143,9 @@ impl Config {
             ("avoided after a breach for", seconds(self.avoid)),
             ("peer records", self.peer_records_max.to_string()),
             ("events a subscriber may lag", self.events_max.to_string()),
+            ("trace events kept per thread", self.trace.ring_events.to_string()),
+            ("trace events written to a file", self.trace.budget.events_max.to_string()),
+            ("trace events written per second", self.trace.budget.events_per_second.to_string()),
             ("network threads", self.network_threads.to_string()),
             ("shutdown within", seconds(self.shutdown_timeout)),
         ]
@@ -177,6 +185,12 @@ impl ConfigBuilder {
     /// What identify says we are.
     pub fn agent(mut self, agent: impl Into<String>) -> Self {
         self.config.agent = agent.into();
+        self
+    }
+
+    /// What is recorded, and where it goes.
+    pub fn trace(mut self, trace: TraceConfig) -> Self {
+        self.config.trace = trace;
         self
     }
 

@@ -158,4 +158,7 @@ pub enum StartError {
     /// The network thread could not be started.
     #[error("cannot start the network thread: {0}")]
     Thread(#[source] io::Error),
+    /// The file of the live trace cannot be written, or its thread not be started.
+    #[error("cannot write the trace: {0}")]
+    Trace(#[source] io::Error),
 }

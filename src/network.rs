@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use actix::Addr;
+use futures::FutureExt;
 use multiaddr::Multiaddr;
 use tokio::sync::{broadcast, oneshot};
 
+use crate::actor::Address;
 use crate::config::Config;
 use crate::error::{DialError, StartError};
 use crate::ids::{Keypair, PeerId, ProtocolId};
@@ -26,6 +27,7 @@ use crate::protocols::{Exchange, SubstreamHandler};
 use crate::router::Router;
 use crate::session::PeerHandle;
 use crate::stats::RequestStats;
+use crate::trace::Trace;
 use crate::transport::addr::PeerAddr;
 
 /// A running node. Cheap to clone, usable from any thread and any tokio runtime.
@@ -38,7 +40,7 @@ pub struct Network {
 
 struct Inner {
     us: PeerId,
-    manager: Addr<ConnectionManager>,
+    manager: Address<ConnectionManager>,
     table: PeerTable,
     events: broadcast::Sender<NetworkEvent>,
     /// Kept so that a subscriber who comes first hears of everything from the start.
@@ -46,6 +48,7 @@ struct Inner {
     listening: Vec<PeerAddr>,
     stats: Arc<RequestStats>,
     config: Arc<Config>,
+    trace: Trace,
     finished: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
@@ -120,6 +123,11 @@ impl Network {
         &self.inner.stats
     }
 
+    /// What the actors and requests do, recorded.
+    pub fn trace(&self) -> &Trace {
+        &self.inner.trace
+    }
+
     /// The configuration in force.
     pub fn config(&self) -> &Config {
         &self.inner.config
@@ -179,24 +187,34 @@ impl NetworkBuilder {
         let threads = self.config.network_threads;
         let run = move || {
             let system = actix::System::new();
-            system.block_on(async move {
+            let trace = system.block_on(async move {
                 let (home, arbiters) = match threads {
                     0 | 1 => (Home::here(), Vec::new()),
                     threads => Home::arbiters(threads),
                 };
-                match boot(self, home, finished).await {
+                let trace = match boot(self, home, finished).await {
                     Ok((network, manager_ended)) => {
+                        let trace = network.trace().clone();
                         drop(ready.send(Ok(network)));
                         let _ = manager_ended.await;
+                        Some(trace)
                     }
-                    Err(error) => drop(ready.send(Err(error))),
-                }
+                    Err(error) => {
+                        drop(ready.send(Err(error)));
+                        None
+                    }
+                };
                 for arbiter in arbiters {
                     arbiter.stop();
                     let _ = arbiter.join();
                 }
+                trace
             });
-            drop(ended);
+            // The system is gone, and with it every actor: what they said last is written now.
+            match trace {
+                Some(trace) => trace.close(ended),
+                None => drop(ended),
+            }
         };
         std::thread::Builder::new().name("trunkline".into()).spawn(run).map_err(StartError::Thread)?;
         let gone = || StartError::Thread(std::io::Error::other("the network thread ended"));
@@ -208,9 +226,10 @@ impl NetworkBuilder {
     pub async fn start_local(self) -> Result<Network, StartError> {
         let (ended, finished) = oneshot::channel();
         let (network, manager_ended) = boot(self, Home::here(), finished).await?;
+        let trace = network.trace().clone();
         tokio::task::spawn_local(async move {
             let _ = manager_ended.await;
-            drop(ended);
+            trace.close(ended);
         });
         Ok(network)
     }
@@ -245,6 +264,14 @@ async fn boot(
     let (events, first) = broadcast::channel(config.events_max);
     let table = PeerTable::default();
     let stats = Arc::new(RequestStats::default());
+    let counted = Arc::clone(&stats);
+    let in_flight = Box::new(move || counted.in_flight());
+    let trace = Trace::start(&config.trace, &us.to_string(), in_flight).map_err(StartError::Trace)?;
+    let sessions = table.clone();
+    let trace = trace.with_sessions(Arc::new(move || {
+        let told = sessions.all().into_iter().map(|peer| peer.tell_open());
+        Box::pin(futures::future::join_all(told).map(drop))
+    }));
     let (manager_finished, manager_ended) = oneshot::channel();
     for addr in &listening {
         drop(events.send(NetworkEvent::Listening { addr: addr.to_multiaddr() }));
@@ -257,6 +284,7 @@ async fn boot(
         table: table.clone(),
         events: events.clone(),
         home,
+        tracer: trace.tracer().clone(),
         listeners,
         finished: manager_finished,
     });
@@ -269,6 +297,7 @@ async fn boot(
         listening,
         stats,
         config,
+        trace,
         finished: Mutex::new(Some(finished)),
     };
     Ok((Network { inner: Arc::new(inner) }, manager_ended))

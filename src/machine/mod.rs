@@ -4,6 +4,7 @@
 //! Never: a clock, a socket, a task, randomness; time is an argument. Actors feed these machines
 //! and carry out what they decide.
 
+pub mod action;
 pub mod admission;
 pub mod backoff;
 pub mod limits;

@@ -25,6 +25,7 @@ pub enum Rank {
 }
 
 const RANKS: usize = 4;
+const RANKED: [Rank; RANKS] = [Rank::Control, Rank::Reply, Rank::Request, Rank::Announcement];
 
 /// The bounds of an outbox.
 #[derive(Debug, Clone, Copy)]
@@ -64,9 +65,30 @@ pub enum Pushed {
     Full,
 }
 
+/// What tells the messages of an outbox apart for whoever watches them; 0: nobody does.
+pub type Tag = u64;
+
+/// A segment was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// The message it belongs to: its rank.
+    pub rank: Rank,
+    /// Its tag.
+    pub tag: Tag,
+    /// It is the message's last.
+    pub last: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    tag: Tag,
+    message: Payload,
+}
+
 #[derive(Debug)]
 struct Started {
     number: u64,
+    tag: Tag,
     rank: Rank,
     rest: Bytes,
     /// Bytes of the message that were sent already.
@@ -76,7 +98,7 @@ struct Started {
 /// Messages waiting to be sent to one peer over one substream.
 #[derive(Debug)]
 pub struct Outbox {
-    queues: [VecDeque<Payload>; RANKS],
+    queues: [VecDeque<Waiting>; RANKS],
     bytes: [usize; RANKS],
     started: VecDeque<Started>,
     next_number: u64,
@@ -121,6 +143,11 @@ impl Outbox {
     /// Control and replies always find room: their number is bounded by the session (one Status,
     /// one Disconnect; replies only start while owed bytes are under their cap).
     pub fn push(&mut self, rank: Rank, message: Payload) -> Pushed {
+        self.push_tagged(rank, 0, message)
+    }
+
+    /// The same with a tag by which the message's segments are known.
+    pub fn push_tagged(&mut self, rank: Rank, tag: Tag, message: Payload) -> Pushed {
         let size = message.wire_bytes();
         let mut displaced = 0;
         match rank {
@@ -141,36 +168,45 @@ impl Outbox {
                     || *waiting + size > self.limits.announcement_bytes_max
                 {
                     let Some(oldest) = queue.pop_front() else { break };
-                    *waiting -= oldest.wire_bytes();
+                    *waiting -= oldest.message.wire_bytes();
                     displaced += 1;
                 }
             }
         }
         self.bytes[rank as usize] += size;
-        self.queues[rank as usize].push_back(message);
+        self.queues[rank as usize].push_back(Waiting { tag, message });
         if displaced > 0 { Pushed::Displaced(displaced) } else { Pushed::Queued }
     }
 
-    /// Drops everything that waits and has not started.
-    pub fn clear_waiting(&mut self) {
-        for (queue, bytes) in self.queues.iter_mut().zip(&mut self.bytes) {
-            *bytes -= queue.drain(..).map(|message| message.wire_bytes()).sum::<usize>();
+    /// Drops everything that waits and has not started. `dropped` hears the tag of each.
+    pub fn clear_waiting(&mut self, mut dropped: impl FnMut(Rank, Tag)) {
+        for rank in RANKED {
+            let bytes = &mut self.bytes[rank as usize];
+            for Waiting { tag, message } in self.queues[rank as usize].drain(..) {
+                *bytes -= message.wire_bytes();
+                dropped(rank, tag);
+            }
         }
     }
 
-    /// Appends the next segment to `out`. `false`: nothing may be sent now.
-    pub fn poll_segment(&mut self, out: &mut BytesMut) -> bool {
+    /// The messages that have not been written to their end.
+    pub fn tags(&self) -> impl Iterator<Item = (Rank, Tag)> {
+        let started = self.started.iter().map(|started| (started.rank, started.tag));
+        let waiting =
+            RANKED.into_iter().flat_map(|rank| self.queues[rank as usize].iter().map(move |w| (rank, w.tag)));
+        started.chain(waiting)
+    }
+
+    /// Appends the next segment to `out`. `None`: nothing may be sent now.
+    pub fn poll_segment(&mut self, out: &mut BytesMut) -> Option<Cut> {
         let startable = self.startable();
         let continue_started = !self.started.is_empty() && (startable.is_none() || self.turn_of_started);
         if continue_started {
             self.turn_of_started = false;
-            self.continue_one(out);
-            return true;
+            return self.continue_one(out);
         }
-        let Some(rank) = startable else { return false };
         self.turn_of_started = true;
-        self.start_one(rank, out);
-        true
+        self.start_one(startable?, out)
     }
 
     /// The rank of the message that may start next, if any may.
@@ -178,8 +214,9 @@ impl Outbox {
         if self.exclusive {
             return None;
         }
-        [Rank::Control, Rank::Reply, Rank::Request, Rank::Announcement].into_iter().find(|rank| {
-            self.queues[*rank as usize].front().is_some_and(|message| self.may_start(message.wire_bytes()))
+        RANKED.into_iter().find(|rank| {
+            let first = self.queues[*rank as usize].front();
+            first.is_some_and(|first| self.may_start(first.message.wire_bytes()))
         })
     }
 
@@ -192,8 +229,8 @@ impl Outbox {
         self.started.len() < self.limits.open_max && open_bytes + size <= self.limits.open_bytes_max
     }
 
-    fn start_one(&mut self, rank: Rank, out: &mut BytesMut) {
-        let Some(message) = self.queues[rank as usize].pop_front() else { return };
+    fn start_one(&mut self, rank: Rank, out: &mut BytesMut) -> Option<Cut> {
+        let Waiting { tag, message } = self.queues[rank as usize].pop_front()?;
         let number = self.next_number;
         self.next_number += 1;
         let mut rest = message.body;
@@ -203,12 +240,14 @@ impl Outbox {
         segment::encode_segment(number, more, Some(message.code), &first, out);
         if more {
             self.exclusive = number == 0;
-            self.started.push_back(Started { number, rank, rest, sent: 1 + first.len() });
+            self.started.push_back(Started { number, tag, rank, rest, sent: 1 + first.len() });
         }
+        Some(Cut { rank, tag, last: !more })
     }
 
-    fn continue_one(&mut self, out: &mut BytesMut) {
-        let Some(mut message) = self.started.pop_front() else { return };
+    fn continue_one(&mut self, out: &mut BytesMut) -> Option<Cut> {
+        let mut message = self.started.pop_front()?;
+        let (rank, tag) = (message.rank, message.tag);
         let data = message.rest.split_to(message.rest.len().min(DATA_MAX));
         self.bytes[message.rank as usize] -= data.len();
         message.sent += data.len();
@@ -219,6 +258,7 @@ impl Outbox {
         } else if message.number == 0 {
             self.exclusive = false;
         }
+        Some(Cut { rank, tag, last: !more })
     }
 }
 

@@ -21,7 +21,7 @@ fn opened(limits: OutboxLimits) -> Outbox {
 fn drain(outbox: &mut Outbox, max: usize) -> Vec<Segment> {
     let mut bytes = BytesMut::new();
     let mut polled = 0;
-    while polled < max && outbox.poll_segment(&mut bytes) {
+    while polled < max && outbox.poll_segment(&mut bytes).is_some() {
         polled += 1;
     }
     let mut decoder = SegmentDecoder::default();
@@ -159,7 +159,7 @@ fn clearing_drops_what_waits_and_keeps_what_has_started() {
     outbox.push(Rank::Request, message(3, 100));
     outbox.push(Rank::Announcement, message(4, 100));
     drain(&mut outbox, 1);
-    outbox.clear_waiting();
+    outbox.clear_waiting(|_, _| ());
     assert_eq!((outbox.waiting_bytes(), outbox.owed_bytes()), (2 * DATA_MAX, 2 * DATA_MAX));
     let numbers: Vec<u64> = drain(&mut outbox, 100).iter().map(|segment| segment.number).collect();
     assert_eq!(numbers, [1, 1]);
@@ -169,7 +169,7 @@ fn clearing_drops_what_waits_and_keeps_what_has_started() {
 #[test]
 fn an_empty_outbox_emits_nothing() {
     let mut out = BytesMut::new();
-    assert!(!Outbox::new(OutboxLimits::default()).poll_segment(&mut out));
+    assert!(Outbox::new(OutboxLimits::default()).poll_segment(&mut out).is_none());
     assert!(out.is_empty());
 }
 
@@ -240,7 +240,7 @@ proptest! {
                 Op::Poll(count) => {
                     for _ in 0..count {
                         let before = outbox.waiting_bytes();
-                        if !outbox.poll_segment(&mut bytes) {
+                        if outbox.poll_segment(&mut bytes).is_none() {
                             prop_assert!(outbox.is_empty(), "only an empty outbox may hold back");
                             break;
                         }
@@ -252,7 +252,7 @@ proptest! {
                     }
                 }
                 Op::Clear => {
-                    outbox.clear_waiting();
+                    outbox.clear_waiting(|_, _| ());
                     // Whatever has not arrived and is not open is gone; counted at the end.
                     lost = usize::MAX / 2;
                 }

@@ -131,6 +131,17 @@ impl<W> PendingRequests<W> {
         self.len
     }
 
+    /// The requests that wait, in the order of their slots, with when they were asked.
+    pub fn iter(&self) -> impl Iterator<Item = (RequestId, Instant)> {
+        let entries = self.slots.iter().filter_map(|slot| slot.entry.as_ref());
+        entries.map(|entry| (entry.permit.id(), entry.asked))
+    }
+
+    /// Whether any request waits for an answer with this code.
+    pub fn expects(&self, code: u8) -> bool {
+        self.slots.iter().filter_map(|slot| slot.entry.as_ref()).any(|entry| entry.answer_code == code)
+    }
+
     /// Whether no request waits.
     pub fn is_empty(&self) -> bool {
         self.len == 0

@@ -8,79 +8,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+pub use super::action::{Action, Counters, DISCONNECT_CODE, Fact, Failure, Fate, Misdeed, Rules};
 pub use super::limits::SessionLimits;
 use super::message::{Class, Payload};
-use super::outbox::{Outbox, Pushed, Rank};
+use super::outbox::{Outbox, Pushed, Rank, Tag};
 use super::pending::{Answer, PendingRequests, Permit};
 use crate::disconnect::{Breach, Deadline, DisconnectReason, Disconnected};
 use crate::ids::RequestId;
 use crate::wire::segment::{Assembler, Message, Segment};
-
-/// The code of a Disconnect message in every exchange (eth-stream section 3).
-pub const DISCONNECT_CODE: u8 = 0x7f;
-
-/// What the protocol of a session says about messages. Implemented over an `Exchange`.
-pub trait Rules {
-    /// The code of the handshake message, if the protocol has a handshake.
-    fn handshake_code(&self) -> Option<u8>;
-    /// Judges the peer's handshake message.
-    fn accept(&self, theirs: Bytes) -> Result<(), DisconnectReason>;
-    /// What a message is. Checks the declared length of its body.
-    fn classify(&self, code: u8, body: &Bytes) -> Result<Class, Breach>;
-    /// A Disconnect message.
-    fn disconnect(&self, reason: DisconnectReason) -> Payload;
-    /// What the peer's Disconnect message says.
-    fn read_disconnect(&self, body: &Bytes) -> DisconnectReason;
-}
-
-/// Why a pending request ended without an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// Its deadline passed after this time.
-    TimedOut(Duration),
-    /// The answer was of another kind.
-    WrongKind,
-    /// The session ended.
-    Disconnected(Disconnected),
-    /// The outbox had no room.
-    Busy,
-}
-
-/// Something the peer did that costs it reputation without ending the session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Misdeed {
-    /// An answer with an id we never issued.
-    UnknownAnswer,
-    /// A second answer to one request.
-    DuplicateAnswer,
-    /// An answer of another kind than the request wants.
-    WrongKind,
-    /// More items than were asked for.
-    Excess,
-}
-
-/// What the actor should do.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Action<W> {
-    /// Tell a waiter how its request ended. The answer comes with the time it took.
-    Complete(W, Result<(Bytes, Duration), Failure>),
-    /// Serve this request of the peer, then call [`SessionMachine::on_reply`].
-    Serve(Payload),
-    /// Handle this announcement, then call [`SessionMachine::on_taken`].
-    Take(Payload),
-    /// The handshake is done; here is the peer's.
-    Up(Option<Bytes>),
-    /// The peer did something that is counted against it.
-    Misdeed(Misdeed),
-    /// Over: whatever waits in the outbox may still be written, then the substream is closed.
-    /// `close_connection`: the connection under it goes too.
-    Down {
-        /// Who ended it and why.
-        ended: Disconnected,
-        /// Whether the connection is to be closed as well.
-        close_connection: bool,
-    },
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -90,19 +25,6 @@ enum Phase {
     },
     Active,
     Over,
-}
-
-/// Counters of what passed by without consequence.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Answers to requests we had given up on.
-    pub late_answers: u64,
-    /// Announcements of the peer dropped because the inbox was full.
-    pub inbox_dropped: u64,
-    /// Announcements to the peer dropped because its queue was full.
-    pub announcements_dropped: u64,
-    /// Replies and announcements of ours that were larger than a message may be.
-    pub oversized: u64,
 }
 
 /// One exchange with one peer, over one long-lived substream.
@@ -124,6 +46,12 @@ pub struct SessionMachine<W, R> {
     /// Bytes were taken from the outbox that the substream does not take.
     write_blocked: bool,
     actions: VecDeque<Action<W>>,
+    /// Only kept when somebody watches, who takes them with the actions of the same turn.
+    facts: VecDeque<Fact>,
+    watched: bool,
+    /// Requests of the peer that have arrived, and that were let through.
+    arrived: Tag,
+    served: Tag,
     counters: Counters,
     limits: SessionLimits,
 }
@@ -159,9 +87,24 @@ impl<W, R: Rules> SessionMachine<W, R> {
             last_written: now,
             write_blocked: false,
             actions,
+            facts: VecDeque::new(),
+            watched: false,
+            arrived: 0,
+            served: 0,
             counters: Counters::default(),
             limits,
         }
+    }
+
+    /// From now on facts are told, and messages in the outbox are tagged: requests of ours with
+    /// their id plus one, replies with the number of their request.
+    pub fn watch(&mut self) {
+        self.watched = true;
+    }
+
+    /// What happened meanwhile.
+    pub fn poll_fact(&mut self) -> Option<Fact> {
+        self.facts.pop_front()
     }
 
     /// A request of ours. It may follow our own handshake immediately.
@@ -179,11 +122,13 @@ impl<W, R: Rules> SessionMachine<W, R> {
             self.complete(waiter, Err(Failure::Disconnected(ended)));
             return;
         }
-        let too_large = question.wire_bytes() > self.limits.segment.message_bytes_max;
-        if too_large || self.push(now, Rank::Request, question) == Pushed::Full {
+        let (id, bytes) = (permit.id(), question.wire_bytes());
+        let too_large = bytes > self.limits.segment.message_bytes_max;
+        if too_large || self.push(now, Rank::Request, id.as_u64() + 1, question) == Pushed::Full {
             self.complete(waiter, Err(Failure::Busy));
             return;
         }
+        self.tell(Fact::Queued { id, bytes });
         self.pending.insert(permit, answer_code, now, now + timeout, waiter);
     }
 
@@ -201,11 +146,13 @@ impl<W, R: Rules> SessionMachine<W, R> {
             self.counters.oversized += 1;
             return;
         }
-        match self.push(now, Rank::Announcement, message) {
-            Pushed::Queued => {}
-            Pushed::Displaced(count) => self.counters.announcements_dropped += count as u64,
-            Pushed::Full => self.counters.announcements_dropped += 1,
-        }
+        let dropped = match self.push(now, Rank::Announcement, 0, message) {
+            Pushed::Queued => return,
+            Pushed::Displaced(count) => count,
+            Pushed::Full => 1,
+        };
+        self.counters.announcements_dropped += dropped as u64;
+        self.tell(Fact::Displaced(dropped));
     }
 
     /// A segment arrived.
@@ -214,6 +161,9 @@ impl<W, R: Rules> SessionMachine<W, R> {
             return;
         }
         self.last_segment = now;
+        if self.watched && segment.more {
+            self.look_ahead(&segment);
+        }
         match self.assembler.on_segment(segment) {
             Ok(None) => {}
             Ok(Some(message)) => self.on_message(now, message),
@@ -226,8 +176,9 @@ impl<W, R: Rules> SessionMachine<W, R> {
         self.breach(breach);
     }
 
-    /// A request of the peer was served. `Ok(None)`: there is no answer.
-    pub fn on_reply(&mut self, now: Instant, reply: Result<Option<Payload>, DisconnectReason>) {
+    /// The request of the peer with this number (they are served in their order, from 1 on) was
+    /// served. `Ok(None)`: there is no answer.
+    pub fn on_reply(&mut self, now: Instant, to: Tag, reply: Result<Option<Payload>, DisconnectReason>) {
         self.serving = self.serving.saturating_sub(1);
         if self.phase == Phase::Over {
             return;
@@ -236,9 +187,10 @@ impl<W, R: Rules> SessionMachine<W, R> {
             // What the peer must refuse as too large is not sent: it counts as no answer.
             Ok(Some(reply)) if reply.wire_bytes() > self.limits.segment.message_bytes_max => {
                 self.counters.oversized += 1;
+                self.tell(Fact::Oversized(to));
             }
             Ok(Some(reply)) => {
-                self.push(now, Rank::Reply, reply);
+                self.push(now, Rank::Reply, to, reply);
             }
             Ok(None) => {}
             Err(reason) => return self.end(reason),
@@ -292,7 +244,7 @@ impl<W, R: Rules> SessionMachine<W, R> {
         if self.phase == Phase::Over {
             return;
         }
-        self.outbox.clear_waiting();
+        self.outbox.clear_waiting(|_, _| ());
         self.outbox.push(Rank::Control, self.rules.disconnect(reason));
         self.over(Disconnected::local(reason), true);
     }
@@ -333,6 +285,11 @@ impl<W, R: Rules> SessionMachine<W, R> {
         !self.outbox.is_empty()
     }
 
+    /// The requests of ours that wait for answers, with when they were asked.
+    pub fn pending(&self) -> impl Iterator<Item = (RequestId, Instant)> {
+        self.pending.iter()
+    }
+
     /// How many requests of ours wait for answers.
     pub fn pending_len(&self) -> usize {
         self.pending.len()
@@ -369,14 +326,44 @@ impl<W, R: Rules> SessionMachine<W, R> {
             Phase::Active => match self.rules.classify(code, &body) {
                 Err(breach) => self.breach(breach),
                 Ok(Class::Answer(id)) => self.on_answer(now, RequestId::from_wire(id), code, body),
-                Ok(Class::Request(_)) => self.on_request(Payload { code, body }),
+                Ok(Class::Request(id)) => self.on_request(id, Payload { code, body }),
                 Ok(Class::OneWay) => self.on_announcement(Payload { code, body }),
             },
         }
     }
 
+    /// The first part of a longer answer tells whose it is. What is wrong with it is found when it
+    /// is whole.
+    fn look_ahead(&mut self, segment: &Segment) {
+        let is_first = !self.assembler.has_begun(segment.number);
+        if let (true, Phase::Active, Some((code, body))) =
+            (is_first, self.phase, segment.data.split_first().map(|(code, body)| (*code, body)))
+            && self.pending.expects(code)
+            && let Ok(Class::Answer(id)) = self.rules.classify(code, &segment.data.slice_ref(body))
+        {
+            self.tell(Fact::AnswerBegan(RequestId::from_wire(id)));
+        }
+    }
+
+    fn tell(&mut self, fact: Fact) {
+        if self.watched {
+            self.facts.push_back(fact);
+        }
+    }
+
     fn on_answer(&mut self, now: Instant, id: RequestId, code: u8, body: Bytes) {
-        match self.pending.on_answer(now, id, code) {
+        let answer = self.pending.on_answer(now, id, code);
+        if self.watched {
+            let fate = match &answer {
+                Answer::For(..) => Fate::Delivered,
+                Answer::WrongKind(_) => Fate::WrongKind,
+                Answer::Late => Fate::Late,
+                Answer::Duplicate => Fate::Duplicate,
+                Answer::Unknown => Fate::Unknown,
+            };
+            self.tell(Fact::Answered { id, bytes: 1 + body.len(), fate });
+        }
+        match answer {
             Answer::For(waiter, asked) => {
                 let took = now.saturating_duration_since(asked);
                 self.complete(waiter, Ok((body, took)));
@@ -391,21 +378,28 @@ impl<W, R: Rules> SessionMachine<W, R> {
         }
     }
 
-    fn on_request(&mut self, request: Payload) {
+    fn on_request(&mut self, id: u64, request: Payload) {
         let size = request.wire_bytes();
         let too_many = self.waiting.len() >= self.limits.waiting_max;
         if too_many || (self.waiting_bytes > 0 && self.waiting_bytes + size > self.limits.waiting_bytes_max) {
             return self.breach(Breach::TooManyRequests);
         }
         self.waiting_bytes += size;
+        self.arrived += 1;
+        self.tell(Fact::Arrived { id, code: request.code, bytes: size });
         self.waiting.push_back(request);
         self.serve_more();
+        if !self.waiting.is_empty() {
+            self.tell(Fact::Waits { owed: self.serving < self.limits.serving_max });
+        }
     }
 
     fn on_announcement(&mut self, message: Payload) {
         let size = message.wire_bytes();
-        if self.inbox.len() >= self.limits.inbox_max || self.inbox_bytes + size > self.limits.inbox_bytes_max
-        {
+        let dropped = self.inbox.len() >= self.limits.inbox_max
+            || self.inbox_bytes + size > self.limits.inbox_bytes_max;
+        self.tell(Fact::OneWay { code: message.code, bytes: size, dropped });
+        if dropped {
             self.counters.inbox_dropped += 1;
             return;
         }
@@ -422,6 +416,7 @@ impl<W, R: Rules> SessionMachine<W, R> {
             let Some(request) = self.waiting.pop_front() else { return };
             self.waiting_bytes -= request.wire_bytes();
             self.serving += 1;
+            self.served += 1;
             self.actions.push_back(Action::Serve(request));
         }
     }
@@ -438,11 +433,11 @@ impl<W, R: Rules> SessionMachine<W, R> {
         }
     }
 
-    fn push(&mut self, now: Instant, rank: Rank, message: Payload) -> Pushed {
+    fn push(&mut self, now: Instant, rank: Rank, tag: Tag, message: Payload) -> Pushed {
         if self.outbox.is_empty() && !self.write_blocked {
             self.last_written = now;
         }
-        self.outbox.push(rank, message)
+        self.outbox.push_tagged(rank, if self.watched { tag } else { 0 }, message)
     }
 
     fn complete(&mut self, waiter: W, result: Result<(Bytes, Duration), Failure>) {
@@ -460,6 +455,9 @@ impl<W, R: Rules> SessionMachine<W, R> {
         self.phase = Phase::Over;
         for waiter in self.pending.drain() {
             self.complete(waiter, Err(Failure::Disconnected(ended)));
+        }
+        if self.served < self.arrived {
+            self.tell(Fact::Unserved(self.served + 1));
         }
         self.waiting.clear();
         self.waiting_bytes = 0;

@@ -76,7 +76,7 @@ proptest! {
                     if end.serving.len() > replied {
                         let reply = answer.then(|| with_id(ANSWER, 0, 9));
                         replied += 1;
-                        end.machine.on_reply(now, Ok(reply));
+                        end.machine.on_reply(now, 0, Ok(reply));
                     }
                 }
                 Input::Taken => end.machine.on_taken(Ok(())),

@@ -111,7 +111,7 @@ impl End {
                 }
                 Action::Serve(question) if self.answers => {
                     let answer = Payload { code: ANSWER, body: question.body };
-                    self.machine.on_reply(now, Ok(Some(answer)));
+                    self.machine.on_reply(now, 0, Ok(Some(answer)));
                 }
                 Action::Serve(question) => self.serving.push(question),
                 Action::Take(message) => self.taken.push(message),
@@ -136,6 +136,7 @@ impl End {
         self.machine
             .outbox()
             .poll_segment(&mut bytes)
+            .is_some()
             .then(|| self.decoder.decode(&mut bytes).ok().flatten())?
     }
 

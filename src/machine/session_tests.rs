@@ -173,7 +173,7 @@ fn our_own_messages_are_held_to_the_limit() {
     let mut pair = Pair::new();
     pair.run();
     let large = with_id(ANSWER, 0, 10 << 20);
-    pair.b.machine.on_reply(pair.now, Ok(Some(large.clone())));
+    pair.b.machine.on_reply(pair.now, 0, Ok(Some(large.clone())));
     pair.b.machine.announce(pair.now, large);
     pair.run();
     assert_eq!((pair.b.machine.counters().oversized, pair.a.ended()), (2, None));
@@ -188,7 +188,7 @@ fn requests_of_the_peer_beyond_those_that_may_wait_are_a_breach() {
     pair.run();
     assert_eq!((pair.b.serving.len(), pair.b.ended()), (4, None));
     // One is done: the next starts, and there is room for another.
-    pair.b.machine.on_reply(pair.now, Ok(None));
+    pair.b.machine.on_reply(pair.now, 0, Ok(None));
     pair.inject(with_id(QUESTION, 260, 0));
     pair.run();
     assert_eq!((pair.b.serving.len(), pair.b.ended()), (5, None));
@@ -196,7 +196,7 @@ fn requests_of_the_peer_beyond_those_that_may_wait_are_a_breach() {
     pair.run();
     let breach = Disconnected::local(DisconnectReason::Breach(Breach::TooManyRequests));
     assert_eq!(pair.b.ended(), Some(breach));
-    pair.b.machine.on_reply(pair.now, Ok(None));
+    pair.b.machine.on_reply(pair.now, 0, Ok(None));
     pair.b.act(pair.now);
     assert_eq!(pair.b.serving.len(), 5, "nothing is served after the end");
 }
@@ -219,7 +219,7 @@ fn owed_bytes_hold_replies_back_until_they_are_written() {
     (0..3).for_each(|id| receive(&mut end, with_id(QUESTION, id, 0)));
     assert_eq!(end.serving.len(), 3);
     // One reply larger than the cap may go when nothing else is owed.
-    end.machine.on_reply(now, Ok(Some(with_id(ANSWER, 0, 3 * DATA_MAX))));
+    end.machine.on_reply(now, 0, Ok(Some(with_id(ANSWER, 0, 3 * DATA_MAX))));
     (3..6).for_each(|id| receive(&mut end, with_id(QUESTION, id, 0)));
     assert_eq!(end.serving.len(), 3, "a request was started above the cap");
     let asked = end.ask(now, 1).as_u64();
@@ -313,7 +313,7 @@ fn an_unanswered_request_times_out_at_its_deadline() {
     assert_eq!(pair.b.outcomes[&1], [Err(Failure::TimedOut(Duration::from_secs(15)))]);
     assert_eq!((pair.b.ended(), pair.b.slots.in_use()), (None, 0));
     let answer = Payload { code: ANSWER, body: pair.a.serving[0].body.clone() };
-    pair.a.machine.on_reply(pair.now, Ok(Some(answer)));
+    pair.a.machine.on_reply(pair.now, 0, Ok(Some(answer)));
     pair.run();
     assert_eq!((pair.b.machine.counters().late_answers, pair.b.outcomes[&1].len()), (1, 1));
 }
@@ -387,7 +387,7 @@ fn every_ending_ends_every_request_exactly_once() {
         }),
         ("lost", |end, _| end.machine.on_closed(Disconnected::lost())),
         ("framing", |end, _| end.machine.on_bad_framing(Breach::Framing)),
-        ("refused by a handler", |end, now| end.machine.on_reply(now, Err(DisconnectReason::BadData))),
+        ("refused by a handler", |end, now| end.machine.on_reply(now, 0, Err(DisconnectReason::BadData))),
         ("refused news", |end, _| end.machine.on_taken(Err(DisconnectReason::BadData))),
         ("malformed answer", |end, _| end.machine.on_malformed_answer(false)),
         ("status missing", |end, now| {
@@ -424,8 +424,8 @@ fn everything(end: &mut End, now: Instant) {
     let machine = &mut end.machine;
     machine.on_segment(now, Segment { number: 0, more: false, data: Bytes::from_static(&[STATUS]) });
     machine.on_bad_framing(Breach::Framing);
-    machine.on_reply(now, Ok(Some(with_id(ANSWER, 0, 9))));
-    machine.on_reply(now, Err(DisconnectReason::BadData));
+    machine.on_reply(now, 0, Ok(Some(with_id(ANSWER, 0, 9))));
+    machine.on_reply(now, 0, Err(DisconnectReason::BadData));
     machine.on_taken(Ok(()));
     machine.on_taken(Err(DisconnectReason::BadData));
     machine.on_malformed_answer(true);

@@ -33,7 +33,7 @@ use pending::{DialReply, Kit, PendingCounts};
 use statics::Statics;
 use table::PeerTable;
 
-use crate::actor::Ctx;
+use crate::actor::{self, Address, Ctx};
 use crate::config::Config;
 use crate::disconnect::Disconnected;
 use crate::error::DialError;
@@ -44,6 +44,7 @@ use crate::router::Router;
 use crate::session::PeerHandle;
 use crate::session::messages::Notice;
 use crate::stats::RequestStats;
+use crate::trace::Tracer;
 use crate::transport::addr::PeerAddr;
 
 /// Notices that may wait for the manager; three are reserved per session before it starts.
@@ -60,6 +61,7 @@ pub(crate) struct Setup {
     pub(crate) table: PeerTable,
     pub(crate) events: broadcast::Sender<NetworkEvent>,
     pub(crate) home: Home,
+    pub(crate) tracer: Tracer,
     pub(crate) listeners: Vec<Listener>,
     /// Resolved when the manager has ended.
     pub(crate) finished: oneshot::Sender<()>,
@@ -114,7 +116,7 @@ pub(crate) struct ConnectionManager {
 
 impl ConnectionManager {
     /// Starts the manager on this thread.
-    pub(crate) fn launch(mut setup: Setup) -> actix::Addr<Self> {
+    pub(crate) fn launch(mut setup: Setup) -> Address<Self> {
         let (notices, inbox) = mpsc::channel(NOTICES_MAX);
         let (finished, _) = oneshot::channel();
         let config = Arc::clone(&setup.config);
@@ -123,6 +125,7 @@ impl ConnectionManager {
             None => StdRng::seed_from_u64(rand::random()),
         };
         let finished = std::mem::replace(&mut setup.finished, finished);
+        let tracer = setup.tracer.clone();
         let actor = Self {
             us: setup.keypair.public().to_peer_id(),
             kit: None,
@@ -146,7 +149,7 @@ impl ConnectionManager {
             config,
             setup: Some(setup),
         };
-        Self::create(|ctx| {
+        actor::start(&tracer, 0, |ctx| {
             ctx.set_mailbox_capacity(256);
             let notices = futures::stream::unfold(inbox, |mut inbox| async {
                 inbox.recv().await.map(|notice| (notice, inbox))
@@ -266,13 +269,14 @@ impl Actor for ConnectionManager {
         let Some(setup) = self.setup.take() else { return };
         let ids: Arc<[ProtocolId]> = setup.router.ids().into();
         let kit = Kit {
-            manager: ctx.address(),
+            manager: ctx.traced_address(),
             keypair: setup.keypair,
             config: setup.config,
             router: setup.router,
             ids,
             stats: setup.stats,
             counts: self.counts.clone(),
+            tracer: setup.tracer,
         };
         for listener in setup.listeners {
             let run = listener.run(kit.clone(), self.home.clone(), self.counts.clone());

@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use actix::Addr;
 use tokio::sync::oneshot;
 
 use super::ConnectionManager;
 use super::messages::{Arrived, AwaitSettled, DialEnded, Started, Verdict};
+use crate::actor::Address;
 use crate::config::Config;
 use crate::disconnect::{DisconnectReason, Disconnected};
 use crate::error::{DialError, UpgradeError};
@@ -18,6 +18,7 @@ use crate::ids::{Direction, Keypair, ProtocolId};
 use crate::router::Router;
 use crate::session::{PeerHandle, PeerSession, Start, refuse};
 use crate::stats::RequestStats;
+use crate::trace::{ConnTrace, Event, Kind, Tracer};
 use crate::transport::addr::{Endpoint, PeerAddr};
 use crate::transport::memory::Incoming;
 use crate::transport::{Connection, memory, tcp, upgrade};
@@ -74,13 +75,14 @@ impl Drop for PendingGuard {
 /// What a task needs to turn a socket into a session.
 #[derive(Clone)]
 pub(crate) struct Kit {
-    pub(crate) manager: Addr<ConnectionManager>,
+    pub(crate) manager: Address<ConnectionManager>,
     pub(crate) keypair: Keypair,
     pub(crate) config: Arc<Config>,
     pub(crate) router: Arc<Router>,
     pub(crate) ids: Arc<[ProtocolId]>,
     pub(crate) stats: Arc<RequestStats>,
     pub(crate) counts: PendingCounts,
+    pub(crate) tracer: Tracer,
 }
 
 pub(crate) type DialReply = oneshot::Sender<Result<PeerHandle, DialError>>;
@@ -94,10 +96,13 @@ impl Kit {
         reply: Option<DialReply>,
         guard: PendingGuard,
     ) {
-        let result = self.connect(&addr).await;
+        let trace = self.tracer.new_conn();
+        trace.say(|| Event::new(Kind::ConnDialing), addr.to_multiaddr());
+        let result = self.connect(&addr, &trace).await;
         match result {
             Ok(connection) => self.admit(connection, static_index, reply, guard).await,
             Err(error) => {
+                trace.say(|| Event::new(Kind::ConnFailed), &error);
                 drop(guard);
                 self.report(static_index, Some(error.to_string())).await;
                 if let Some(reply) = reply {
@@ -107,19 +112,26 @@ impl Kit {
         }
     }
 
-    async fn connect(&self, addr: &PeerAddr) -> Result<Connection, DialError> {
+    async fn connect(&self, addr: &PeerAddr, trace: &ConnTrace) -> Result<Connection, DialError> {
         let limits = &self.config.transport;
         match addr.endpoint {
             Endpoint::Tcp(socket_addr) => {
                 let socket = tcp::connect(socket_addr, limits).await.map_err(DialError::Unreachable)?;
                 let remote = addr.endpoint.to_multiaddr();
-                let direction = Direction::Outbound;
-                let upgraded = upgrade::upgrade(socket, &self.keypair, direction, addr.peer, remote, limits);
+                if let Ok(local) = socket.get_ref().local_addr() {
+                    let local = Endpoint::Tcp(local).to_multiaddr();
+                    trace.say(|| Event::new(Kind::ConnConnected), format_args!("{remote} {local}"));
+                }
+                let (direction, trace) = (Direction::Outbound, trace.clone());
+                let upgraded =
+                    upgrade::traced(socket, &self.keypair, direction, addr.peer, remote, limits, trace);
                 Ok(upgraded.await?)
             }
             Endpoint::Memory(port) => {
                 let us = self.keypair.public().to_peer_id();
-                let connection = memory::dial(port, us, limits).map_err(DialError::Unreachable)?;
+                let connection = memory::dial(port, us, limits, trace.clone());
+                let connection = connection.map_err(DialError::Unreachable)?;
+                trace.say(|| Event::new(Kind::ConnPeer), connection.peer);
                 match addr.peer {
                     Some(expected) if expected != connection.peer => {
                         let actual = connection.peer;
@@ -134,15 +146,24 @@ impl Kit {
     /// Takes an accepted TCP socket through its upgrade.
     pub(crate) async fn accept_tcp(self, socket: std::net::TcpStream, from: SocketAddr, guard: PendingGuard) {
         let limits = &self.config.transport;
+        let trace = self.tracer.new_conn();
+        let remote = Endpoint::Tcp(from).to_multiaddr();
+        if let Ok(local) = socket.local_addr() {
+            let local = Endpoint::Tcp(local).to_multiaddr();
+            trace.say(|| Event::new(Kind::ConnAccepted), format_args!("{remote} {local}"));
+        }
         let upgraded = async {
             let socket = tokio::net::TcpStream::from_std(socket)?;
             let socket = tcp::first_byte(socket, limits).await?;
-            let remote = Endpoint::Tcp(from).to_multiaddr();
-            upgrade::upgrade(socket, &self.keypair, Direction::Inbound, None, remote, limits).await
+            let (direction, trace) = (Direction::Inbound, trace.clone());
+            upgrade::traced(socket, &self.keypair, direction, None, remote, limits, trace).await
         };
         match upgraded.await {
             Ok(connection) => self.admit(connection, None, None, guard).await,
-            Err(error) => tracing::debug!(%from, %error, "inbound connection refused"),
+            Err(error) => {
+                trace.say(|| Event::new(Kind::ConnFailed), &error);
+                tracing::debug!(%from, %error, "inbound connection refused");
+            }
         }
     }
 
@@ -150,7 +171,11 @@ impl Kit {
     pub(crate) async fn accept_memory(self, incoming: Incoming, endpoint: Endpoint, guard: PendingGuard) {
         let Incoming { from, link } = incoming;
         let limits = &self.config.transport;
-        let connection = memory::connect(from, Direction::Inbound, endpoint, link, limits);
+        let trace = self.tracer.new_conn();
+        let local = endpoint.to_multiaddr();
+        trace.say(|| Event::new(Kind::ConnAccepted), format_args!("/p2p/{from} {local}"));
+        trace.say(|| Event::new(Kind::ConnPeer), from);
+        let connection = memory::connect(from, Direction::Inbound, endpoint, link, limits, trace);
         self.admit(connection, None, None, guard).await;
     }
 
@@ -180,6 +205,7 @@ impl Kit {
                 let _ = self.manager.send(Started { handle, reply }).await;
             }
             Ok(Verdict::KeepExisting(session)) => {
+                connection.trace.say(|| Event::new(Kind::ConnFailed), DisconnectReason::AlreadyConnected);
                 self.report(static_index, None).await;
                 if let Some(reply) = reply {
                     let _ = self.manager.send(AwaitSettled { session, reply }).await;
@@ -187,6 +213,7 @@ impl Kit {
                 self.refuse(connection, DisconnectReason::AlreadyConnected).await;
             }
             Ok(Verdict::Refuse(reason)) => {
+                connection.trace.say(|| Event::new(Kind::ConnFailed), reason);
                 self.report(static_index, Some(reason.to_string())).await;
                 if let Some(reply) = reply {
                     drop(reply.send(Err(refusal(reason))));

@@ -64,6 +64,13 @@ pub trait Exchange: Send + Sync + 'static {
     /// The protocol ids with their versions, highest first. Must not be empty.
     fn ids(&self) -> &[(ProtocolId, u32)];
 
+    /// What messages with this code are called in traces, such as `GetBlockHeaders`. May be a
+    /// type's full name; its path is left out.
+    fn message_name(&self, code: u8) -> Option<&'static str> {
+        let _ = code;
+        None
+    }
+
     /// How message bodies are written. The session checks declared lengths against it.
     fn encoding(&self) -> Encoding {
         Encoding::Plain

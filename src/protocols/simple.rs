@@ -57,6 +57,14 @@ impl<P: Protocol> Exchange for Service<P> {
         &self.ids
     }
 
+    fn message_name(&self, code: u8) -> Option<&'static str> {
+        match code {
+            QUESTION => Some(std::any::type_name::<P::Request>()),
+            ANSWER => Some(std::any::type_name::<P::Response>()),
+            _ => None,
+        }
+    }
+
     fn classify(&self, _: u32, code: u8, prefix: &[u8]) -> Result<Class, Breach> {
         let (id, _) = varint::decode(prefix).ok().flatten().ok_or(Breach::Malformed)?;
         match code {

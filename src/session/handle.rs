@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use actix::Addr;
 use multiaddr::Multiaddr;
 use tokio::sync::oneshot;
 
 use super::PeerSession;
-use super::messages::{Ask, Cancel, OpenSubstream};
+use super::messages::{Ask, Cancel, OpenSubstream, Waiter};
 use super::shared::{LaneShared, Shared};
+use crate::actor::Address;
 use crate::disconnect::{DisconnectReason, Disconnected};
 use crate::error::{RequestError, SubstreamError};
 use crate::ids::{Direction, PeerId, ProtocolId, RequestId, SessionId};
@@ -21,6 +21,7 @@ use crate::protocols::identify::Identity;
 use crate::protocols::ping::{self, PingError};
 use crate::protocols::simple::{Ask as AskProtocol, Protocol};
 use crate::protocols::{RawSubstream, Request};
+use crate::trace::{Event, EventId, Kind, Label};
 use crate::wire::DecodeError;
 
 /// One session with one peer. Cheap to clone; usable from any thread and any tokio runtime.
@@ -29,7 +30,7 @@ use crate::wire::DecodeError;
 #[derive(Clone)]
 pub struct PeerHandle {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) addr: Addr<PeerSession>,
+    pub(crate) addr: Address<PeerSession>,
 }
 
 impl PeerHandle {
@@ -116,13 +117,9 @@ impl PeerHandle {
         timeout: impl Into<Option<Duration>>,
     ) -> Result<R::Response, RequestError> {
         self.shared.stats.on_created();
-        let mut open = OpenRequest { handle: self, sent: None, counted: false };
+        let mut open = OpenRequest::begin::<R>(self);
         let result = open.run(request, timeout.into()).await;
-        open.sent = None;
-        if let Err(error) = &result {
-            self.shared.stats.on_error(error);
-        }
-        open.counted = true;
+        open.end(result.as_ref().err());
         result
     }
 
@@ -161,6 +158,13 @@ impl PeerHandle {
     /// fail at once. A reason that blames the peer (such as `BadData`) makes the manager avoid it.
     pub fn disconnect(&self, reason: DisconnectReason) {
         self.shared.orders.disconnect(reason);
+    }
+
+    /// Has the session tell the trace where its open requests stand; resolved when it has, or is
+    /// gone.
+    pub(crate) fn tell_open(&self) -> impl Future<Output = ()> + Send + use<> {
+        let told = self.shared.orders.tell_open();
+        async move { drop(told.await) }
     }
 
     /// Whether the peer answers a ping within this time. One that does not speak ping, or whose
@@ -227,10 +231,71 @@ struct OpenRequest<'a> {
     handle: &'a PeerHandle,
     /// Set while the session may hold an entry for it.
     sent: Option<(usize, RequestId)>,
-    counted: bool,
+    ended: bool,
+    /// What its events have in common; its key begins its life line.
+    event: Event,
+    begun: u64,
+    /// Its id on the wire, once it has one.
+    id: Option<RequestId>,
+    /// The event before its end.
+    cause: EventId,
 }
 
-impl OpenRequest<'_> {
+impl<'a> OpenRequest<'a> {
+    fn begin<R: Request>(handle: &'a PeerHandle) -> Self {
+        let mut event = Event::new(Kind::ReqCreated).dir(Direction::Outbound).name(Label::of_type::<R>());
+        let trace = &handle.shared.trace;
+        let begun = trace.tracer.with(|local| {
+            let proto = handle.lane(R::exchange()).map(|(_, lane)| lane.proto);
+            event = event.conn(trace.conn).proto(proto.unwrap_or_else(|| Label::of(R::exchange())));
+            let now = local.now();
+            event.key = local.record(now, event);
+            local.set_fresh(true);
+            now
+        });
+        Self {
+            handle,
+            sent: None,
+            ended: false,
+            event,
+            begun: begun.unwrap_or_default(),
+            id: None,
+            cause: event.key,
+        }
+    }
+
+    /// The one end of every request.
+    fn end(&mut self, error: Option<&RequestError>) {
+        self.sent = None;
+        self.ended = true;
+        if let Some(error) = error {
+            self.handle.shared.stats.on_error(error);
+        }
+        self.record_end(match error {
+            None => Label::OK,
+            Some(RequestError::Busy) => Label::BUSY,
+            Some(RequestError::Unsupported(_)) => Label::UNSUPPORTED,
+            Some(RequestError::TimedOut(_)) => Label::TIMED_OUT,
+            Some(RequestError::Disconnected(_)) => Label::DISCONNECTED,
+            Some(RequestError::WrongKind) => Label::WRONG_KIND,
+            Some(RequestError::Malformed(_)) => Label::MALFORMED,
+            Some(RequestError::Panicked) => Label::PANICKED,
+            Some(RequestError::Shutdown) => Label::SHUTDOWN,
+        });
+    }
+
+    fn record_end(&self, how: Label) {
+        let Event { key, conn, proto, name, .. } = self.event;
+        self.handle.shared.trace.tracer.with(|local| {
+            let now = local.now_in_poll();
+            local.set_fresh(false);
+            let ended = Event::new(Kind::ReqEnded).dir(Direction::Outbound).key(key).conn(conn).proto(proto);
+            let id = self.id.map_or(0, RequestId::as_u64);
+            let ended = ended.name(name).how(how).x(id).y(now.saturating_sub(self.begun));
+            local.record(now, ended.cause(self.cause));
+        });
+    }
+
     async fn run<R: Request>(
         &mut self,
         request: R,
@@ -247,7 +312,10 @@ impl OpenRequest<'_> {
         let id = permit.id();
         let question = Payload { code: R::CODE, body: request.encode(version, id.as_u64()) };
         let timeout = timeout.unwrap_or_else(|| lane.pace().timeout(&handle.shared.config.pace));
-        let (waiter, answer) = oneshot::channel();
+        let (sender, answer) = oneshot::channel();
+        let waiter = Waiter { sender, id, key: self.event.key };
+        self.id = Some(id);
+        let before = self.caused_by(self.event.key);
         // Bounded by the permit: this and the cancel below are the only `do_send`s of the crate.
         handle.addr.do_send(Ask {
             lane: index,
@@ -258,12 +326,17 @@ impl OpenRequest<'_> {
             timeout,
             waiter,
         });
+        self.caused_by(before);
+        handle.shared.trace.tracer.with(|local| local.set_fresh(false));
         self.sent = Some((index, id));
         let outcome = answer.await;
         self.sent = None;
         let (body, took) = match outcome {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(failure)) => {
+            Ok((delivered, Ok(answer))) => {
+                self.cause = delivered;
+                answer
+            }
+            Ok((_, Err(failure))) => {
                 if let Failure::TimedOut(_) = failure {
                     lane.adapt(|pace| pace.on_timeout());
                 }
@@ -280,6 +353,7 @@ impl OpenRequest<'_> {
         match request.decode_answer(version, body) {
             Ok(response) => {
                 handle.shared.stats.on_ok(took);
+                self.decoded();
                 Ok(response)
             }
             Err(error) => {
@@ -290,13 +364,34 @@ impl OpenRequest<'_> {
     }
 }
 
+impl OpenRequest<'_> {
+    /// What is sent from now on is caused by this event; returns what was before.
+    fn caused_by(&self, cause: EventId) -> EventId {
+        let trace = &self.handle.shared.trace;
+        trace.tracer.with(|local| local.set_current(cause)).unwrap_or(EventId::NONE)
+    }
+
+    fn decoded(&mut self) {
+        let Event { key, conn, proto, name, .. } = self.event;
+        let decoded = self.handle.shared.trace.tracer.with(|local| {
+            let event = Event::new(Kind::ReqDecoded).dir(Direction::Outbound).key(key).conn(conn);
+            let event = event.proto(proto).name(name).x(self.id.map_or(0, RequestId::as_u64));
+            let decoded = local.record(local.now(), event.cause(self.cause));
+            local.set_fresh(true);
+            decoded
+        });
+        self.cause = decoded.unwrap_or(EventId::NONE);
+    }
+}
+
 impl Drop for OpenRequest<'_> {
     fn drop(&mut self) {
         if let Some((lane, id)) = self.sent {
             self.handle.addr.do_send(Cancel { lane, id });
         }
-        if !self.counted {
+        if !self.ended {
             self.handle.shared.stats.on_cancelled();
+            self.record_end(Label::CANCELLED);
         }
     }
 }

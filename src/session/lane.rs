@@ -4,19 +4,22 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 
 use super::messages::{Ask, Waiter};
 use super::rules::ExchangeRules;
 use super::shared::{LaneShared, Shared};
-use super::writer::Writer;
+use super::watch::LaneWatch;
+use super::writer::{Progress, Writer};
 use crate::disconnect::{Breach, DisconnectReason, Disconnected, Side};
 use crate::ids::RequestId;
 use crate::machine::message::Payload;
+use crate::machine::outbox::Tag;
 use crate::machine::session::{Action, Counters, Failure, Misdeed, SessionMachine};
 use crate::protocols::{From, Outlet, ServeError};
+use crate::trace::ConnTrace;
 use crate::transport::frame_tap::Window;
 
 /// Where an exchange stands.
@@ -49,7 +52,7 @@ pub(super) enum LaneEvent {
     Misdeed(Misdeed),
 }
 
-type Serving = BoxFuture<'static, Result<Payload, ServeError>>;
+type Serving = BoxFuture<'static, (Tag, Result<Payload, ServeError>)>;
 type Taking = BoxFuture<'static, Result<(), ServeError>>;
 
 /// An exchange with a substream.
@@ -62,6 +65,11 @@ pub(super) struct Live {
     /// Requests that the machine has let through and nobody has polled yet.
     starting: VecDeque<Payload>,
     taking: Option<Taking>,
+    /// Requests of the peer handed to the protocol so far: the number of the last one.
+    served: Tag,
+    /// What the trace hears; `None` without one.
+    watch: Option<LaneWatch>,
+    trace: ConnTrace,
     /// The protocol was told that the exchange is up.
     announced: bool,
     /// The substream's reading side has ended.
@@ -98,11 +106,14 @@ impl Lane {
         let Ask { version, permit, question, answer_code, timeout, waiter, .. } = ask;
         match self.live() {
             Some(live) if live.from.version == version => {
+                if let Some(watch) = &mut live.watch {
+                    watch.on_asked(waiter.id, waiter.key);
+                }
                 live.machine.request(now, permit, question, answer_code, timeout, waiter);
             }
             _ => {
                 let ended = Disconnected::local(DisconnectReason::SubstreamClosed);
-                let _ = waiter.send(Err(Failure::Disconnected(ended)));
+                waiter.finish(&ConnTrace::off(), Err(Failure::Disconnected(ended)));
             }
         }
     }
@@ -127,7 +138,11 @@ impl Live {
         let hello = exchange.handshake(version);
         let handshake_code = hello.as_ref().map(|hello| hello.code);
         let rules = ExchangeRules { exchange, version, handshake_code };
-        let machine = SessionMachine::new(now, rules, hello, shared.config.session);
+        let watch = LaneWatch::new(&shared.trace, &*lane.exchange);
+        let mut machine = SessionMachine::new(now, rules, hello, shared.config.session);
+        if watch.is_some() {
+            machine.watch();
+        }
         Self {
             token,
             machine,
@@ -136,6 +151,9 @@ impl Live {
             serving: FuturesUnordered::new(),
             starting: VecDeque::new(),
             taking: None,
+            served: 0,
+            watch,
+            trace: shared.trace.clone(),
             announced: false,
             ended: false,
             flushed: false,
@@ -153,7 +171,7 @@ impl Live {
     ) {
         let now = Instant::now().into_std();
         loop {
-            let mut progress = self.act(lane, shared, events);
+            let mut progress = self.act(now, lane, shared, events);
             progress |= self.serve(now, cx, lane);
             progress |= self.take(cx);
             if !progress {
@@ -162,18 +180,24 @@ impl Live {
         }
         self.write(now, cx);
         // Written bytes may have let further replies start.
-        if self.act(lane, shared, events) || !self.starting.is_empty() {
+        if self.act(now, lane, shared, events) || !self.starting.is_empty() {
             cx.waker().wake_by_ref();
         }
     }
 
-    fn act(&mut self, lane: &Arc<LaneShared>, shared: &Shared, events: &mut Vec<LaneEvent>) -> bool {
+    fn act(
+        &mut self,
+        now: std::time::Instant,
+        lane: &Arc<LaneShared>,
+        shared: &Shared,
+        events: &mut Vec<LaneEvent>,
+    ) -> bool {
+        self.take_facts(now);
         let mut progress = false;
         while let Some(action) = self.machine.poll_action() {
             progress = true;
             match action {
-                // A waiter that has gone is no loss: its cancel is on the way.
-                Action::Complete(waiter, result) => drop(waiter.send(result)),
+                Action::Complete(waiter, result) => waiter.finish(&self.trace, result),
                 Action::Serve(request) => self.starting.push_back(request),
                 Action::Take(message) => {
                     self.taking = Some(Arc::clone(&lane.exchange).on_message(self.from, message));
@@ -181,6 +205,9 @@ impl Live {
                 Action::Up(theirs) => {
                     self.announced = true;
                     lane.set_version(Some(self.from.version));
+                    if let Some(watch) = &self.watch {
+                        watch.on_up(self.from.version);
+                    }
                     let outlet: Arc<dyn Outlet> = Arc::clone(lane) as Arc<dyn Outlet>;
                     lane.exchange.on_up(self.from, shared.direction, theirs, outlet);
                 }
@@ -198,20 +225,51 @@ impl Live {
         let mut progress = false;
         while let Some(request) = self.starting.pop_front() {
             progress = true;
+            self.served += 1;
+            let number = self.served;
+            if let Some(watch) = &mut self.watch {
+                watch.on_serve(now);
+            }
             // Most answers are ready at once: they never see the set.
             let mut answer = Arc::clone(&lane.exchange).serve(self.from, request);
             match answer.as_mut().poll(cx) {
-                Poll::Ready(answer) => self.machine.on_reply(now, reply(answer)),
-                Poll::Pending => self.serving.push(answer),
+                Poll::Ready(answer) => self.on_reply(now, number, reply(answer)),
+                Poll::Pending => self.serving.push(Box::pin(answer.map(move |answer| (number, answer)))),
             }
         }
         while !self.serving.is_empty()
-            && let Poll::Ready(Some(answer)) = self.serving.poll_next_unpin(cx)
+            && let Poll::Ready(Some((number, answer))) = self.serving.poll_next_unpin(cx)
         {
             progress = true;
-            self.machine.on_reply(now, reply(answer));
+            self.on_reply(now, number, reply(answer));
         }
         progress
+    }
+
+    fn on_reply(
+        &mut self,
+        now: std::time::Instant,
+        number: Tag,
+        reply: Result<Option<Payload>, DisconnectReason>,
+    ) {
+        if let Some(watch) = &mut self.watch {
+            watch.on_reply(now, number, &reply);
+        }
+        self.machine.on_reply(now, number, reply);
+    }
+
+    /// Tells the trace where every request stands that has not ended.
+    pub(super) fn tell_open(&mut self, now: std::time::Instant) {
+        let Some(watch) = &self.watch else { return };
+        let unwritten = self.machine.outbox().tags().chain(self.writer.tags()).collect();
+        watch.tell_open(now, unwritten, self.machine.pending());
+    }
+
+    fn take_facts(&mut self, now: std::time::Instant) {
+        let Some(watch) = &mut self.watch else { return };
+        while let Some(fact) = self.machine.poll_fact() {
+            watch.on_fact(now, fact);
+        }
     }
 
     fn take(&mut self, cx: &mut Context<'_>) -> bool {
@@ -235,8 +293,18 @@ impl Live {
         if !self.machine.has_output() && !self.writer.has_output() && self.down.is_none() {
             return;
         }
-        match self.writer.drain(cx, self.machine.outbox()) {
+        let watch = &mut self.watch;
+        let drained =
+            self.writer.drain(cx, self.machine.outbox(), |progress| match (watch.as_mut(), progress) {
+                (Some(watch), Progress::Cut(cut)) => watch.on_cut(now, cut),
+                (Some(watch), Progress::Written(rank, tag)) => watch.on_written(now, rank, tag),
+                (None, _) => {}
+            });
+        match drained {
             Ok(drained) => {
+                if let Some(watch) = &mut self.watch {
+                    watch.on_blocked(now, drained.blocked, self.writer.waiting_bytes());
+                }
                 self.machine.on_written(now, drained.progress, drained.blocked);
                 if self.down.is_some() && !drained.blocked {
                     // The last word is out: half-close behind it.
@@ -254,6 +322,10 @@ impl Live {
     /// Tells the protocol, once, that the exchange is over.
     fn end(&mut self, lane: &LaneShared, ended: Disconnected) {
         self.down = Some(ended);
+        self.take_facts(Instant::now().into_std());
+        if let Some(watch) = &self.watch {
+            watch.on_down(ended);
+        }
         let counters = self.machine.counters();
         if counters != Counters::default() {
             tracing::debug!(peer = %self.from.peer, exchange = lane.exchange.name(), ?counters, "passed by");
@@ -271,6 +343,14 @@ impl Live {
     pub(super) fn abandon(&mut self, lane: &LaneShared, ended: Disconnected) {
         if self.down.is_none() {
             self.end(lane, ended);
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if let Some(watch) = &mut self.watch {
+            watch.on_gone(Instant::now().into_std(), self.down);
         }
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod refuse;
 pub(crate) mod rules;
 pub(crate) mod shared;
 mod substreams;
+mod watch;
 mod writer;
 
 use std::collections::HashMap;
@@ -38,11 +39,12 @@ use shared::Shared;
 use substreams::{Origin, Task, TaskEnd};
 use writer::Writer;
 
-use crate::actor::Ctx;
+use crate::actor::{self, Ctx};
 use crate::disconnect::{Breach, Deadline, DisconnectReason, Disconnected, Side};
 use crate::ids::{Direction, ProtocolId, SessionId};
 use crate::router::Router;
 use crate::stats::RequestStats;
+use crate::trace::{Event, Kind, Label};
 use crate::transport::mux::{Control, MuxEnd, Substream};
 use crate::transport::{Connection, TransportLimits};
 use crate::wire::segment::Segment;
@@ -83,7 +85,7 @@ const SETTLE_SLACK: Duration = Duration::from_secs(1);
 const EXCESS_MAX: usize = 3;
 
 /// The actor of one peer.
-pub struct PeerSession {
+pub(crate) struct PeerSession {
     shared: Arc<Shared>,
     router: Arc<Router>,
     ids: Arc<[ProtocolId]>,
@@ -117,29 +119,35 @@ impl PeerSession {
         let shared = Shared::new(&connection, session, router.exchanges(), &config, &stats);
         let transport = config.transport;
         let mux = connection.mux;
-        let actor = Self {
-            lanes: shared.lanes.iter().map(|lane| Lane::new(Arc::clone(lane))).collect(),
-            router,
-            ids,
-            control: mux.control,
-            inbound: Some(mux.inbound),
-            driver: Some(AbortOnDropHandle::new(tokio::task::spawn_local(mux.driver))),
-            mux_end: None,
-            tasks: FuturesUnordered::new(),
-            readers: HashMap::new(),
-            next_token: 0,
-            identified: false,
-            settle_by: Instant::now() + transport.negotiation_timeout + SETTLE_SLACK,
-            ended: None,
-            close_by: None,
-            notices,
-            pump: SpawnHandle::default(),
-            waker: futures::task::noop_waker(),
-            alarm: None,
-            shared: Arc::clone(&shared),
-            seed,
+        let trace = shared.trace.clone();
+        let make = |ctx: &mut Ctx<Self>| {
+            let dir = shared.direction;
+            let started = || Event::new(Kind::SessionStarted).dir(dir).actor(ctx.actor()).x(session.0);
+            trace.say(started, shared.peer);
+            Self {
+                lanes: shared.lanes.iter().map(|lane| Lane::new(Arc::clone(lane))).collect(),
+                router,
+                ids,
+                control: mux.control,
+                inbound: Some(mux.inbound),
+                driver: Some(AbortOnDropHandle::new(tokio::task::spawn_local(mux.driver))),
+                mux_end: None,
+                tasks: FuturesUnordered::new(),
+                readers: HashMap::new(),
+                next_token: 0,
+                identified: false,
+                settle_by: Instant::now() + transport.negotiation_timeout + SETTLE_SLACK,
+                ended: None,
+                close_by: None,
+                notices,
+                pump: SpawnHandle::default(),
+                waker: futures::task::noop_waker(),
+                alarm: None,
+                shared: Arc::clone(&shared),
+                seed,
+            }
         };
-        let addr = actor.start();
+        let addr = actor::start(&trace.tracer, trace.conn, make);
         PeerHandle { shared, addr }
     }
 
@@ -220,7 +228,10 @@ impl PeerSession {
 
     fn attach_inbound(&mut self, ctx: &mut Ctx<Self>, substream: Substream) {
         let (router, ids, limits) = (Arc::clone(&self.router), Arc::clone(&self.ids), self.limits());
-        self.attach(ctx, Opened::ByPeer, |token| reader::inbound(token, substream, router, ids, limits));
+        let trace = self.shared.trace.clone();
+        self.attach(ctx, Opened::ByPeer, |token| {
+            reader::inbound(token, substream, router, ids, limits, trace)
+        });
     }
 
     /// Negotiation of a substream came to nothing.
@@ -237,6 +248,8 @@ impl PeerSession {
         }
         tracing::debug!(peer = %self.shared.peer, session = %self.shared.session, %ended, "session ends");
         self.ended = Some(ended);
+        let how = watch::side(ended.side);
+        self.shared.trace.say(|| Event::new(Kind::SessionEnded).how(how), ended.reason);
         let _ = self.shared.ended.set(ended);
         self.shared.orders.set_ended();
         for lane in &mut self.lanes {
@@ -258,6 +271,7 @@ impl PeerSession {
     fn settle(&mut self) {
         if let Some(permit) = self.notices.settled.take() {
             self.shared.settled.store(true, Ordering::Release);
+            self.shared.trace.record(|| Event::new(Kind::SessionSettled));
             permit.send(Notice::Settled(self.shared.session));
         }
     }
@@ -323,6 +337,10 @@ impl Actor for PeerSession {
 impl Drop for PeerSession {
     /// Also reached by a panic in a handler: callers and the manager are told all the same.
     fn drop(&mut self) {
+        if self.ended.is_none() {
+            let panicked = || Event::new(Kind::SessionEnded).how(Label::LOCAL);
+            self.shared.trace.say(panicked, DisconnectReason::Panicked);
+        }
         let ended = *self.shared.ended.get_or_init(|| Disconnected::local(DisconnectReason::Panicked));
         self.shared.orders.set_ended();
         for lane in &mut self.lanes {

@@ -17,6 +17,7 @@ use super::{PeerSession, ended_by, stop};
 use crate::actor::Ctx;
 use crate::disconnect::{DisconnectReason, Disconnected};
 use crate::ids::Direction;
+use crate::trace::{Event, Kind, Label};
 
 /// See the module.
 pub(super) struct Pump;
@@ -62,7 +63,9 @@ impl PeerSession {
         {
             self.driver = None;
             // A driver that panicked is a connection that broke.
-            self.mux_end = Some(end.unwrap_or(crate::transport::mux::MuxEnd::RemoteClosed));
+            let end = end.unwrap_or(crate::transport::mux::MuxEnd::RemoteClosed);
+            self.shared.trace.say(|| Event::new(Kind::ConnClosed), &end);
+            self.mux_end = Some(end);
         }
         // What arrived before the end is read first: the readers end by themselves.
         let readers_live = self.lanes.iter_mut().filter_map(|lane| lane.live()).any(|live| !live.ended);
@@ -84,6 +87,10 @@ impl PeerSession {
             self.end(Disconnected::local(reason));
         }
         let now = Instant::now().into_std();
+        if let Some(told) = self.shared.orders.take_tell_open() {
+            self.lanes.iter_mut().filter_map(|lane| lane.live()).for_each(|live| live.tell_open(now));
+            drop(told);
+        }
         for lane in &mut self.lanes {
             let shared = Arc::clone(&lane.shared);
             let Some(live) = lane.live() else { continue };
@@ -121,6 +128,8 @@ impl PeerSession {
         for event in events {
             match event {
                 LaneEvent::Misdeed(misdeed) => {
+                    let (proto, name) = (lane_shared.proto, Label::of(misdeed.name()));
+                    self.shared.trace.record(|| Event::new(Kind::Misdeed).proto(proto).name(name));
                     // Counting is worth a place in the queue, not a wait.
                     drop(self.notices.other.try_send(Notice::Misdeed(self.shared.peer, misdeed)));
                 }

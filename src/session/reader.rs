@@ -16,9 +16,10 @@ use futures::io::{AsyncRead, AsyncReadExt, ReadHalf, WriteHalf};
 use futures::stream::{self, BoxStream, StreamExt};
 
 use crate::disconnect::Breach;
-use crate::ids::ProtocolId;
+use crate::ids::{Direction, ProtocolId};
 use crate::protocols::SubstreamHandler;
 use crate::router::{Route, Router};
+use crate::trace::{ConnTrace, EventId, Kind};
 use crate::transport::TransportLimits;
 use crate::transport::mux::{Control, Substream};
 use crate::transport::negotiate::{self, NegotiateError, Negotiated};
@@ -64,17 +65,25 @@ pub(super) fn outbound(
     limits: TransportLimits,
 ) -> BoxStream<'static, ReaderItem> {
     let opening = async move {
+        let asked = Asked::new(&control.trace, Direction::Outbound, ids.first().map(|(id, _)| id));
         let substream = match control.open().await {
             Ok(substream) => substream,
-            Err(_) => return one(token, ReaderEvent::NotOpened),
+            Err(error) => {
+                asked.failed(error);
+                return one(token, ReaderEvent::NotOpened);
+            }
         };
         let names: Vec<ProtocolId> = ids.iter().map(|(id, _)| id.clone()).collect();
         match negotiate::dial(substream, &names, &limits).await {
             Ok((id, io)) => {
+                asked.agreed(&id);
                 let version = ids.iter().find(|(known, _)| *known == id).map_or(0, |(_, version)| *version);
                 Either::Right(exchange(token, lane, version, io))
             }
-            Err(error) => one(token, ReaderEvent::Failed(error)),
+            Err(error) => {
+                asked.failed(&error);
+                one(token, ReaderEvent::Failed(error))
+            }
         }
     };
     stream::once(opening).flatten().boxed()
@@ -87,12 +96,18 @@ pub(super) fn inbound(
     router: Arc<Router>,
     ids: Arc<[ProtocolId]>,
     limits: TransportLimits,
+    trace: ConnTrace,
 ) -> BoxStream<'static, ReaderItem> {
     let opening = async move {
+        let asked = Asked::new(&trace, Direction::Inbound, None);
         let (protocol, io) = match negotiate::listen(substream, &ids, &limits).await {
             Ok(agreed) => agreed,
-            Err(error) => return one(token, ReaderEvent::Failed(error)),
+            Err(error) => {
+                asked.failed(&error);
+                return one(token, ReaderEvent::Failed(error));
+            }
         };
+        asked.agreed(&protocol);
         match router.route(&protocol) {
             Some(Route::Exchange { index, version }) => Either::Right(exchange(token, index, version, io)),
             Some(Route::Handler(handler)) => {
@@ -103,6 +118,29 @@ pub(super) fn inbound(
         }
     };
     stream::once(opening).flatten().boxed()
+}
+
+/// A negotiation in the trace, from its beginning to how it went.
+pub(super) struct Asked<'a> {
+    trace: &'a ConnTrace,
+    dir: Direction,
+    event: EventId,
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn new(trace: &'a ConnTrace, dir: Direction, proposed: Option<&ProtocolId>) -> Self {
+        let proposed = proposed.map_or("", ProtocolId::as_str);
+        let event = trace.substream(Kind::SubstreamAsked, dir, EventId::NONE, proposed);
+        Self { trace, dir, event }
+    }
+
+    pub(super) fn agreed(self, protocol: &ProtocolId) {
+        self.trace.substream(Kind::SubstreamAgreed, self.dir, self.event, protocol);
+    }
+
+    pub(super) fn failed(self, error: impl std::fmt::Display) {
+        self.trace.substream(Kind::SubstreamFailed, self.dir, self.event, error);
+    }
 }
 
 type One = stream::Once<std::future::Ready<ReaderItem>>;

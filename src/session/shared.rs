@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures::task::AtomicWaker;
 use multiaddr::Multiaddr;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::config::Config;
@@ -18,6 +19,7 @@ use crate::machine::pending::Slots;
 use crate::protocols::identify::Identity;
 use crate::protocols::{Exchange, Outlet};
 use crate::stats::RequestStats;
+use crate::trace::{ConnTrace, Label};
 use crate::transport::{Connection, Traffic};
 
 /// Facts and orders of one session, seen by the actor and by every handle.
@@ -37,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) stats: Arc<RequestStats>,
     pub(crate) config: Arc<Config>,
     pub(crate) orders: Arc<Orders>,
+    pub(crate) trace: ConnTrace,
 }
 
 impl Shared {
@@ -60,6 +63,7 @@ impl Shared {
                 items_max: config.session.outbox.announcements_max,
                 bytes_max: config.session.outbox.announcement_bytes_max,
                 orders: Arc::clone(&orders),
+                proto: Label::of(exchange.name()),
             })
         });
         Arc::new(Self {
@@ -78,6 +82,7 @@ impl Shared {
             stats: Arc::clone(stats),
             config: Arc::clone(config),
             orders,
+            trace: connection.trace.clone(),
         })
     }
 }
@@ -92,6 +97,8 @@ impl fmt::Debug for Shared {
 #[derive(Debug, Default)]
 pub(crate) struct Orders {
     disconnect: Mutex<Option<DisconnectReason>>,
+    /// Who wants to know where open requests stand: the last one to ask.
+    tell_open: Mutex<Option<oneshot::Sender<()>>>,
     /// Something was ordered, reported or announced since the last look.
     changed: AtomicBool,
     ended: AtomicBool,
@@ -102,6 +109,18 @@ impl Orders {
     pub(crate) fn disconnect(&self, reason: DisconnectReason) {
         self.disconnect.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
         self.notify();
+    }
+
+    /// Resolved when the session has told, or when somebody else has asked meanwhile.
+    pub(crate) fn tell_open(&self) -> oneshot::Receiver<()> {
+        let (told, telling) = oneshot::channel();
+        *self.tell_open.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+        self.notify();
+        telling
+    }
+
+    pub(crate) fn take_tell_open(&self) -> Option<oneshot::Sender<()>> {
+        self.tell_open.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn notify(&self) {
@@ -141,6 +160,8 @@ pub(crate) struct LaneShared {
     items_max: usize,
     bytes_max: usize,
     orders: Arc<Orders>,
+    /// The exchange's name in the trace.
+    pub(crate) proto: Label,
 }
 
 #[derive(Debug, Default)]

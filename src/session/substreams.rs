@@ -12,7 +12,7 @@ use multiaddr::Multiaddr;
 use tokio::sync::oneshot;
 
 use super::messages::OpenSubstream;
-use super::reader::LaneIo;
+use super::reader::{Asked, LaneIo};
 use crate::error::SubstreamError;
 use crate::ids::{Direction, PeerId, ProtocolId};
 use crate::protocols::identify::{self, Identity};
@@ -81,6 +81,20 @@ fn give(
 }
 
 async fn dial(
+    control: &Control,
+    limits: &TransportLimits,
+    protocol: &ProtocolId,
+) -> Result<LaneIo, SubstreamError> {
+    let asked = Asked::new(&control.trace, Direction::Outbound, Some(protocol));
+    let agreed = agree(control, limits, protocol).await;
+    match &agreed {
+        Ok(_) => asked.agreed(protocol),
+        Err(error) => asked.failed(error),
+    }
+    agreed
+}
+
+async fn agree(
     control: &Control,
     limits: &TransportLimits,
     protocol: &ProtocolId,

@@ -1,5 +1,6 @@
 //! Drains an outbox into a substream: the only place that waits for the peer to read.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,7 +9,7 @@ use bytes::{Buf, BytesMut};
 use futures::io::{AsyncWrite, WriteHalf};
 
 use super::reader::LaneIo;
-use crate::machine::outbox::Outbox;
+use crate::machine::outbox::{Cut, Outbox, Rank, Tag};
 
 /// One write carries as many segments as fit.
 const BATCH_BYTES: usize = 64 << 10;
@@ -29,18 +30,46 @@ pub(super) struct Drained {
 pub(super) struct Writer {
     io: WriteHalf<LaneIo>,
     batch: BytesMut,
+    /// Bytes that the substream has taken so far.
+    taken: u64,
+    /// Tagged messages that end in the batch: at which byte of the substream, and which. Bounded
+    /// by the batch.
+    ends: VecDeque<(u64, Rank, Tag)>,
+}
+
+/// What a writer tells whoever watches, in this order for each message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// A segment of a tagged message was cut.
+    Cut(Cut),
+    /// The substream took the last byte of a tagged message.
+    Written(Rank, Tag),
 }
 
 impl Writer {
     pub(super) fn new(io: WriteHalf<LaneIo>) -> Self {
-        Self { io, batch: BytesMut::new() }
+        Self { io, batch: BytesMut::new(), taken: 0, ends: VecDeque::new() }
     }
 
     /// Writes until the outbox is empty or the substream takes no more.
-    pub(super) fn drain(&mut self, cx: &mut Context<'_>, outbox: &mut Outbox) -> io::Result<Drained> {
+    pub(super) fn drain(
+        &mut self,
+        cx: &mut Context<'_>,
+        outbox: &mut Outbox,
+        mut watch: impl FnMut(Progress),
+    ) -> io::Result<Drained> {
         let mut progress = false;
         loop {
-            while self.batch.len() < BATCH_BYTES && outbox.poll_segment(&mut self.batch) {}
+            while self.batch.len() < BATCH_BYTES
+                && let Some(cut) = outbox.poll_segment(&mut self.batch)
+            {
+                if cut.tag != 0 {
+                    watch(Progress::Cut(cut));
+                    if cut.last {
+                        self.ends.push_back((self.taken + self.batch.len() as u64, cut.rank, cut.tag));
+                    }
+                }
+            }
             if self.batch.is_empty() {
                 break;
             }
@@ -49,6 +78,10 @@ impl Writer {
                 Poll::Ready(Ok(written)) => {
                     progress = true;
                     self.batch.advance(written);
+                    self.taken += written as u64;
+                    while let Some((_, rank, tag)) = self.ends.pop_front_if(|(end, ..)| *end <= self.taken) {
+                        watch(Progress::Written(rank, tag));
+                    }
                 }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => return Ok(Drained { progress, blocked: true }),
@@ -69,6 +102,16 @@ impl Writer {
     /// Whether bytes wait that the substream has not taken.
     pub(super) fn has_output(&self) -> bool {
         !self.batch.is_empty()
+    }
+
+    /// Bytes that wait in the batch.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.batch.len()
+    }
+
+    /// Tagged messages in the batch.
+    pub(super) fn tags(&self) -> impl Iterator<Item = (Rank, Tag)> {
+        self.ends.iter().map(|(_, rank, tag)| (*rank, *tag))
     }
 
     /// Half-closes behind what was written.

@@ -21,6 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::ids::{Direction, Keypair, PeerId, ProtocolId};
 use crate::protocols::substream::Io;
+use crate::trace::ConnTrace;
 use crate::transport::addr::Endpoint;
 use crate::transport::memory::{self, MemoryListener};
 use crate::transport::mux::{Control, Mux, MuxEnd, Substream};
@@ -269,7 +270,7 @@ impl RawConnection {
 
     /// Dials a memory listener in the name of `us`.
     pub fn dial_memory(port: u64, us: PeerId) -> io::Result<Self> {
-        memory::dial(port, us, &TransportLimits::default()).map(Self::new)
+        memory::dial(port, us, &TransportLimits::default(), ConnTrace::off()).map(Self::new)
     }
 
     /// An honest dialer over any socket, such as a faulty one. Must be called within a runtime.
@@ -321,7 +322,14 @@ impl RawListener {
         let incoming = self.listener.accept().await?;
         let endpoint = self.listener.endpoint();
         let limits = TransportLimits::default();
-        let connection = memory::connect(incoming.from, Direction::Inbound, endpoint, incoming.link, &limits);
+        let connection = memory::connect(
+            incoming.from,
+            Direction::Inbound,
+            endpoint,
+            incoming.link,
+            &limits,
+            ConnTrace::off(),
+        );
         Ok(RawConnection::new(connection))
     }
 }

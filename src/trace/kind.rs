@@ -114,10 +114,11 @@ kinds! {
     SessionEnded = "session.ended" [None, Text],
     /// The muxer has ended. `text`: how.
     ConnClosed = "conn.closed" [None, Text],
-    /// A substream's protocol is agreed on. `name`: who opened it (`ours` or `theirs`); `text`: the
-    /// protocol.
+    /// Negotiation of a substream begins. `dir`: who opens it; `text`: what we propose.
+    SubstreamAsked = "substream.asked" [None, Text],
+    /// Its protocol is agreed on: `text`. The cause is its `substream.asked`.
     SubstreamAgreed = "substream.agreed" [None, Text],
-    /// A substream came to nothing. `text`: why.
+    /// It came to nothing. `text`: why. The cause is its `substream.asked`.
     SubstreamFailed = "substream.failed" [None, Text],
     /// A substream was opened on the wire. `dir`: by whom.
     SubstreamOpened = "substream.opened" [Stream, None],

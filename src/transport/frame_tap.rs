@@ -152,6 +152,30 @@ pub enum StreamEnd {
     Broken,
 }
 
+/// What a frame says beyond its data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    /// A substream is opened.
+    Opened,
+    /// One side half-closes.
+    Closed,
+    /// One side resets.
+    Reset,
+    /// One side says goodbye to the connection, with this code.
+    GoAway(u32),
+}
+
+/// A sign, on which stream, and whether it is ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Note {
+    /// We sent it.
+    pub ours: bool,
+    /// The stream's number; 0 for the connection.
+    pub stream: u32,
+    /// What it says.
+    pub sign: Sign,
+}
+
 /// Watches one connection.
 #[derive(Debug)]
 pub struct FrameTap {
@@ -163,6 +187,8 @@ pub struct FrameTap {
     resets: Window,
     empty_frames: Window,
     limits: TapLimits,
+    /// Signs since they were last taken; `None` when nobody asks. Bounded by the frames of one read.
+    notes: Option<Vec<Note>>,
 }
 
 impl FrameTap {
@@ -177,12 +203,38 @@ impl FrameTap {
             resets: Window::default(),
             empty_frames: Window::default(),
             limits,
+            notes: None,
+        }
+    }
+
+    /// From now on signs are noted; whoever asks for it takes them after each call.
+    pub fn note_signs(&mut self) {
+        self.notes = Some(Vec::new());
+    }
+
+    /// The signs of the last call.
+    pub fn take_notes(&mut self) -> impl Iterator<Item = Note> + '_ {
+        self.notes.iter_mut().flat_map(|notes| notes.drain(..))
+    }
+
+    fn note(&mut self, ours: bool, head: Head) {
+        let Some(notes) = &mut self.notes else { return };
+        let stream = head.stream;
+        match head.kind {
+            GO_AWAY => notes.push(Note { ours, stream, sign: Sign::GoAway(head.length) }),
+            PING => {}
+            _ => {
+                let signs = [(SYN, Sign::Opened), (FIN, Sign::Closed), (RST, Sign::Reset)];
+                let said = signs.into_iter().filter(|(flag, _)| head.flags & flag != 0);
+                notes.extend(said.map(|(_, sign)| Note { ours, stream, sign }));
+            }
         }
     }
 
     /// Bytes from the peer.
     pub fn on_inbound(&mut self, now: Instant, mut bytes: &[u8]) -> Result<(), Violation> {
         while let Some(head) = self.inbound.next(&mut bytes) {
+            self.note(false, head);
             self.on_inbound_frame(now, head)?;
         }
         Ok(())
@@ -191,6 +243,7 @@ impl FrameTap {
     /// Bytes to the peer.
     pub fn on_outbound(&mut self, mut bytes: &[u8]) -> Result<(), Violation> {
         while let Some(head) = self.outbound.next(&mut bytes) {
+            self.note(true, head);
             if head.kind == GO_AWAY && head.length != 0 {
                 return Err(Violation::Protocol(head.length));
             }

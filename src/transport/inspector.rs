@@ -8,7 +8,9 @@ use std::task::{Context, Poll, ready};
 use futures::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::frame_tap::{FrameTap, TapLimits, Violation};
+use super::frame_tap::{FrameTap, Sign, TapLimits, Violation};
+use crate::ids::Direction;
+use crate::trace::{ConnTrace, Event, Kind};
 
 /// The tap of one connection, shared by the inspector and the substreams.
 #[derive(Debug, Clone)]
@@ -19,11 +21,16 @@ pub(crate) struct Tapped {
     pub(crate) tap: FrameTap,
     /// The first violation, for the connection's owner to ask about.
     pub(crate) violation: Option<Violation>,
+    trace: ConnTrace,
 }
 
 impl SharedTap {
-    pub(crate) fn new(limits: TapLimits) -> Self {
-        Self(Arc::new(Mutex::new(Tapped { tap: FrameTap::new(limits), violation: None })))
+    pub(crate) fn new(limits: TapLimits, trace: ConnTrace) -> Self {
+        let mut tap = FrameTap::new(limits);
+        if trace.is_on() {
+            tap.note_signs();
+        }
+        Self(Arc::new(Mutex::new(Tapped { tap, violation: None, trace })))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Tapped> {
@@ -33,8 +40,21 @@ impl SharedTap {
 
 impl Tapped {
     fn judge(&mut self, result: Result<(), Violation>) -> io::Result<()> {
+        for note in self.tap.take_notes() {
+            let (kind, x) = match note.sign {
+                Sign::Opened => (Kind::SubstreamOpened, note.stream),
+                Sign::Closed => (Kind::SubstreamClosed, note.stream),
+                Sign::Reset => (Kind::SubstreamReset, note.stream),
+                Sign::GoAway(code) => (Kind::GoAway, code),
+            };
+            let dir = if note.ours { Direction::Outbound } else { Direction::Inbound };
+            self.trace.record_soon(|| Event::new(kind).dir(dir).x(u64::from(x)));
+        }
         result.map_err(|violation| {
-            self.violation.get_or_insert(violation);
+            if self.violation.is_none() {
+                self.violation = Some(violation);
+                self.trace.say(|| Event::new(Kind::Violation), violation);
+            }
             io::Error::new(io::ErrorKind::InvalidData, violation)
         })
     }
@@ -47,11 +67,38 @@ pub(crate) struct Inspector<T> {
     tap: SharedTap,
     /// The readers had a turn since the last read.
     paused: bool,
+    trace: ConnTrace,
+    /// Since when the socket takes no bytes.
+    blocked: Option<Instant>,
 }
 
 impl<T> Inspector<T> {
-    pub(crate) fn new(io: T, tap: SharedTap) -> Self {
-        Self { io, tap, paused: false }
+    pub(crate) fn new(io: T, tap: SharedTap, trace: ConnTrace) -> Self {
+        Self { io, tap, paused: false, trace, blocked: None }
+    }
+
+    /// The socket took bytes, or takes none now.
+    fn on_write(&mut self, written: Option<usize>) {
+        if !self.trace.is_on() {
+            return;
+        }
+        let now = Instant::now();
+        match (written, self.blocked) {
+            (None, None) => {
+                self.blocked = Some(now);
+                self.trace.record_at(now.into_std(), || Event::new(Kind::SocketBlocked));
+            }
+            (None, Some(_)) => {}
+            (Some(bytes), blocked) => {
+                if let Some(since) = blocked {
+                    self.blocked = None;
+                    let ns = now.saturating_duration_since(since).as_nanos() as u64;
+                    self.trace.record_at(now.into_std(), || Event::new(Kind::SocketReady).y(ns));
+                }
+                let wrote = || Event::new(Kind::SocketWrote).x(bytes as u64);
+                self.trace.record_at(now.into_std(), wrote);
+            }
+        }
     }
 }
 
@@ -66,8 +113,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Inspector<T> {
         }
         let read = ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
         self.paused = false;
+        let now = Instant::now().into_std();
+        self.trace.record_at(now, || Event::new(Kind::SocketRead).x(read as u64));
         let mut tapped = self.tap.lock();
-        let seen = tapped.tap.on_inbound(Instant::now().into_std(), &buf[..read]);
+        let seen = tapped.tap.on_inbound(now, &buf[..read]);
         tapped.judge(seen)?;
         Poll::Ready(Ok(read))
     }
@@ -75,7 +124,12 @@ impl<T: AsyncRead + Unpin> AsyncRead for Inspector<T> {
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Inspector<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
+        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.on_write(match &polled {
+            Poll::Ready(written) => Some(*written.as_ref().unwrap_or(&0)),
+            Poll::Pending => None,
+        });
+        let written = ready!(polled)?;
         let mut tapped = self.tap.lock();
         let seen = tapped.tap.on_outbound(&buf[..written]);
         tapped.judge(seen)?;
@@ -83,7 +137,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Inspector<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let polled = Pin::new(&mut self.io).poll_flush(cx);
+        if polled.is_ready() {
+            self.trace.record_soon(|| Event::new(Kind::SocketFlushed));
+        }
+        polled
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -16,6 +16,7 @@ use super::pipe::{self, Breaker, Pipe};
 use super::substream::{LiveGuard, MemorySubstream, Substream};
 use super::{Connection, Traffic, TransportLimits};
 use crate::ids::{Direction, PeerId};
+use crate::trace::ConnTrace;
 use crate::transport::addr::Endpoint;
 
 /// Bytes in flight per substream and direction, as yamux' first window.
@@ -87,7 +88,12 @@ impl Drop for MemoryListener {
 }
 
 /// Dials a listener of this process.
-pub(crate) fn dial(port: u64, us: PeerId, limits: &TransportLimits) -> io::Result<Connection> {
+pub(crate) fn dial(
+    port: u64,
+    us: PeerId,
+    limits: &TransportLimits,
+    trace: ConnTrace,
+) -> io::Result<Connection> {
     let entry = registry().lock().unwrap_or_else(PoisonError::into_inner).get(&port).cloned();
     let Some(entry) = entry else { return Err(io::ErrorKind::ConnectionRefused.into()) };
     let (to_listener, from_dialler) = mpsc::channel(32);
@@ -97,7 +103,7 @@ pub(crate) fn dial(port: u64, us: PeerId, limits: &TransportLimits) -> io::Resul
     sent.map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
     let link = Link { to_other: to_listener, from_other: from_listener, latency: entry.latency };
     let endpoint = Endpoint::Memory(port);
-    Ok(connect(entry.identity, Direction::Outbound, endpoint, link, limits))
+    Ok(connect(entry.identity, Direction::Outbound, endpoint, link, limits, trace))
 }
 
 /// The connection at one end of a link.
@@ -107,6 +113,7 @@ pub(crate) fn connect(
     remote: Endpoint,
     link: Link,
     limits: &TransportLimits,
+    trace: ConnTrace,
 ) -> Connection {
     let traffic = Arc::new(Traffic::default());
     let (commands, asked) = mpsc::channel(limits.outbound_substreams_max.max(1) + 1);
@@ -119,16 +126,18 @@ pub(crate) fn connect(
         live_out: Arc::default(),
         breakers: Vec::new(),
         traffic: Arc::clone(&traffic),
+        trace: trace.clone(),
         limits: *limits,
     };
     Connection {
         peer,
         public_key: None,
         direction,
+        trace: trace.clone(),
         remote_addr: remote.to_multiaddr(),
         security: "memory",
         muxer: "memory",
-        mux: Mux { control: Control { commands }, inbound, driver: Box::pin(driver.run()) },
+        mux: Mux { control: Control { commands, trace }, inbound, driver: Box::pin(driver.run()) },
         traffic,
     }
 }
@@ -142,6 +151,7 @@ struct Driver {
     /// Substreams that must break with the connection; bounded by the live ones.
     breakers: Vec<Breaker>,
     traffic: Arc<Traffic>,
+    trace: ConnTrace,
     limits: TransportLimits,
 }
 
@@ -166,7 +176,7 @@ impl Driver {
         self.breakers.retain(|breaker| !breaker.is_gone());
         self.breakers.push(pipe.breaker());
         let traffic = Arc::clone(&self.traffic);
-        Substream::Memory(MemorySubstream::new(pipe, traffic, live))
+        Substream::Memory(MemorySubstream::new(pipe, traffic, live, self.trace.clone()))
     }
 
     fn open(&mut self, reply: OpenReply) {

@@ -24,6 +24,7 @@ use std::time::Duration;
 use multiaddr::Multiaddr;
 
 use crate::ids::{Direction, PeerId, PublicKey};
+use crate::trace::ConnTrace;
 
 /// Bounds of everything below the protocols.
 #[derive(Debug, Clone, Copy)]
@@ -117,6 +118,8 @@ pub struct Connection {
     pub public_key: Option<PublicKey>,
     /// Who dialled.
     pub direction: Direction,
+    /// Where what happens on it is recorded.
+    pub(crate) trace: ConnTrace,
     /// The other end's address.
     pub remote_addr: Multiaddr,
     /// Security protocol, such as `/noise`.

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::frame_tap::Violation;
 pub use super::substream::Substream;
+use crate::trace::ConnTrace;
 
 /// How a connection ended, told by its driver.
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub(super) enum Command {
 #[derive(Debug, Clone)]
 pub struct Control {
     pub(super) commands: mpsc::Sender<Command>,
+    /// Where what happens on the connection is recorded.
+    pub(crate) trace: ConnTrace,
 }
 
 impl Control {

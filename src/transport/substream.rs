@@ -12,6 +12,7 @@ use super::Traffic;
 use super::frame_tap::StreamEnd;
 use super::inspector::SharedTap;
 use super::pipe::Pipe;
+use crate::trace::{ConnTrace, Event, Kind};
 
 /// One multiplexed stream. Dropping it before both directions were closed resets it.
 #[derive(Debug)]
@@ -124,12 +125,13 @@ impl Drop for YamuxSubstream {
 pub struct MemorySubstream {
     pipe: Pipe,
     traffic: Arc<Traffic>,
+    trace: ConnTrace,
     _live: LiveGuard,
 }
 
 impl MemorySubstream {
-    pub(super) fn new(pipe: Pipe, traffic: Arc<Traffic>, live: LiveGuard) -> Self {
-        Self { pipe, traffic, _live: live }
+    pub(super) fn new(pipe: Pipe, traffic: Arc<Traffic>, live: LiveGuard, trace: ConnTrace) -> Self {
+        Self { pipe, traffic, trace, _live: live }
     }
 }
 
@@ -138,6 +140,7 @@ impl AsyncRead for MemorySubstream {
         let polled = Pin::new(&mut self.pipe).poll_read(cx, buf);
         if let Poll::Ready(Ok(read)) = polled {
             self.traffic.add_in(read);
+            self.trace.record(|| Event::new(Kind::SocketRead).x(read as u64));
         }
         polled
     }
@@ -148,6 +151,7 @@ impl AsyncWrite for MemorySubstream {
         let polled = Pin::new(&mut self.pipe).poll_write(cx, buf);
         if let Poll::Ready(Ok(written)) = polled {
             self.traffic.add_out(written);
+            self.trace.record(|| Event::new(Kind::SocketWrote).x(written as u64));
         }
         polled
     }

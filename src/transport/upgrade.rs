@@ -9,15 +9,18 @@ use std::task::{Context, Poll, ready};
 use futures::io::{AsyncRead, AsyncWrite};
 use libp2p_core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
 use multiaddr::Multiaddr;
+use tokio::time::Instant;
 
 use super::negotiate::{self, Budgeted, NegotiateError};
 use super::{Connection, Traffic, TransportLimits, mux, yamux};
 use crate::error::UpgradeError;
 use crate::ids::{Direction, Keypair, PeerId, ProtocolId};
+use crate::trace::{ConnTrace, Event, Kind, Label};
 
 const NOISE_NAME: &str = "/noise";
 const NOISE: ProtocolId = ProtocolId::new(NOISE_NAME);
-const YAMUX: ProtocolId = ProtocolId::new("/yamux/1.0.0");
+const YAMUX_NAME: &str = "/yamux/1.0.0";
+const YAMUX: ProtocolId = ProtocolId::new(YAMUX_NAME);
 
 /// Authenticates and multiplexes a socket, within the upgrade deadline.
 ///
@@ -34,10 +37,26 @@ pub async fn upgrade<T>(
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    traced(socket, keypair, direction, expected, remote_addr, limits, ConnTrace::off()).await
+}
+
+/// The same, each step recorded.
+pub(crate) async fn traced<T>(
+    socket: T,
+    keypair: &Keypair,
+    direction: Direction,
+    expected: Option<PeerId>,
+    remote_addr: Multiaddr,
+    limits: &TransportLimits,
+    trace: ConnTrace,
+) -> Result<Connection, UpgradeError>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let traffic = Arc::new(Traffic::default());
     let counted = Counted { io: socket, traffic: Arc::clone(&traffic) };
     let (socket, authenticated) = Budgeted::new(counted, limits.upgrade_bytes_max, usize::MAX);
-    let steps = steps(socket, authenticated, keypair, direction, expected, limits);
+    let steps = steps(socket, authenticated, keypair, direction, expected, limits, &trace);
     let (peer, mux) = tokio::time::timeout(limits.upgrade_timeout, steps)
         .await
         .map_err(|_| UpgradeError::TimedOut(limits.upgrade_timeout))??;
@@ -45,6 +64,7 @@ where
         peer,
         public_key: None,
         direction,
+        trace,
         remote_addr,
         security: "/noise",
         muxer: "/yamux/1.0.0",
@@ -60,11 +80,15 @@ async fn steps<T>(
     direction: Direction,
     expected: Option<PeerId>,
     limits: &TransportLimits,
+    trace: &ConnTrace,
 ) -> Result<(PeerId, mux::Mux), UpgradeError>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let mut step = Step::begin(trace, NOISE_NAME);
     let socket = agree(socket, NOISE, direction, limits).await?;
+    step.done();
+    step = Step::begin(trace, "noise");
     let handshake_failed = |error| UpgradeError::Handshake(Box::new(error));
     let noise = libp2p_noise::Config::new(keypair).map_err(handshake_failed)?;
     let upgraded = match direction {
@@ -72,6 +96,8 @@ where
         Direction::Outbound => noise.upgrade_outbound(socket, NOISE_NAME).await,
     };
     let (actual, socket) = upgraded.map_err(handshake_failed)?;
+    step.done();
+    trace.say(|| Event::new(Kind::ConnPeer), actual);
     // A peer in a hurry may send anything behind its last message of the handshake.
     authenticated.store(true, Ordering::Relaxed);
     if let Some(expected) = expected
@@ -79,8 +105,42 @@ where
     {
         return Err(UpgradeError::WrongIdentity { expected, actual });
     }
+    step = Step::begin(trace, YAMUX_NAME);
     let socket = agree(socket, YAMUX, direction, limits).await?;
-    Ok((actual, yamux::yamux(socket, direction, limits)))
+    step.done();
+    Ok((actual, yamux::traced(socket, direction, limits, trace.clone())))
+}
+
+/// One step of an upgrade: recorded when it is through, and as failed when it is dropped before.
+struct Step<'a> {
+    trace: &'a ConnTrace,
+    name: &'static str,
+    begun: Instant,
+    done: bool,
+}
+
+impl<'a> Step<'a> {
+    fn begin(trace: &'a ConnTrace, name: &'static str) -> Self {
+        Self { trace, name, begun: Instant::now(), done: false }
+    }
+
+    fn done(&mut self) {
+        self.done = true;
+        self.record(Label::OK);
+    }
+
+    fn record(&self, how: Label) {
+        let ns = self.begun.elapsed().as_nanos() as u64;
+        self.trace.record(|| Event::new(Kind::ConnStep).name(Label::of(self.name)).how(how).y(ns));
+    }
+}
+
+impl Drop for Step<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.record(Label::FAILED);
+        }
+    }
 }
 
 async fn agree<T>(

@@ -16,9 +16,18 @@ use super::inspector::{Inspector, SharedTap};
 use super::mux::{Command, Control, Mux, MuxEnd, OpenReply};
 use super::substream::{LiveGuard, Substream, YamuxSubstream};
 use crate::ids::Direction;
+use crate::trace::ConnTrace;
 
 /// Multiplexes an authenticated socket with yamux.
 pub fn yamux<T>(socket: T, direction: Direction, limits: &TransportLimits) -> Mux
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    traced(socket, direction, limits, ConnTrace::off())
+}
+
+/// The same, recorded.
+pub(crate) fn traced<T>(socket: T, direction: Direction, limits: &TransportLimits, trace: ConnTrace) -> Mux
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -32,8 +41,8 @@ where
         Direction::Inbound => yamux::Mode::Server,
         Direction::Outbound => yamux::Mode::Client,
     };
-    let tap = SharedTap::new(TapLimits::default());
-    let connection = yamux::Connection::new(Inspector::new(socket, tap.clone()), config, mode);
+    let tap = SharedTap::new(TapLimits::default(), trace.clone());
+    let connection = yamux::Connection::new(Inspector::new(socket, tap.clone(), trace.clone()), config, mode);
     let (commands, asked) = mpsc::channel(limits.outbound_substreams_max.max(1) + 1);
     let (inbound_sender, inbound) = mpsc::channel(limits.inbound_substreams_max.max(1));
     let driver = Driver {
@@ -46,7 +55,7 @@ where
         refused: Window::default(),
         limits: *limits,
     };
-    Mux { control: Control { commands }, inbound, driver: Box::pin(driver.run()) }
+    Mux { control: Control { commands, trace }, inbound, driver: Box::pin(driver.run()) }
 }
 
 struct Driver<T> {

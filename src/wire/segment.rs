@@ -176,6 +176,11 @@ impl Assembler {
         }
     }
 
+    /// Whether a segment of this message has arrived.
+    pub fn has_begun(&self, number: u64) -> bool {
+        number < self.next
+    }
+
     /// How many messages are open. While there are any, the next segment is due within 20 s.
     pub fn open(&self) -> usize {
         self.open.len()

@@ -18,3 +18,4 @@ mod stalled_peer;
 mod static_peers;
 mod support;
 mod tidy;
+mod trace_lines;

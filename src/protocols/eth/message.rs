@@ -45,6 +45,27 @@ pub mod code {
     pub const RECEIPTS: u8 = 0x10;
     /// The range of blocks that can be asked for now. From eth/69.
     pub const BLOCK_RANGE_UPDATE: u8 = 0x11;
+
+    /// The specification's noun for a code.
+    pub fn name(code: u8) -> Option<&'static str> {
+        Some(match code {
+            STATUS => "Status",
+            NEW_BLOCK_HASHES => "NewBlockHashes",
+            TRANSACTIONS => "Transactions",
+            GET_BLOCK_HEADERS => "GetBlockHeaders",
+            BLOCK_HEADERS => "BlockHeaders",
+            GET_BLOCK_BODIES => "GetBlockBodies",
+            BLOCK_BODIES => "BlockBodies",
+            NEW_BLOCK => "NewBlock",
+            NEW_POOLED_TRANSACTION_HASHES => "NewPooledTransactionHashes",
+            GET_POOLED_TRANSACTIONS => "GetPooledTransactions",
+            POOLED_TRANSACTIONS => "PooledTransactions",
+            GET_RECEIPTS => "GetReceipts",
+            RECEIPTS => "Receipts",
+            BLOCK_RANGE_UPDATE => "BlockRangeUpdate",
+            _ => return None,
+        })
+    }
 }
 
 /// The first version with the flat receipts, the short Status and BlockRangeUpdate.

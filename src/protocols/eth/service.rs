@@ -181,6 +181,10 @@ impl Exchange for Eth {
         &IDS
     }
 
+    fn message_name(&self, code: u8) -> Option<&'static str> {
+        code::name(code)
+    }
+
     fn encoding(&self) -> Encoding {
         Encoding::Snappy { inflated_max: INFLATED_BYTES_MAX }
     }

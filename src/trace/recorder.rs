@@ -1,0 +1,442 @@
+//! Recording: from wherever something happens into the ring of that thread.
+//!
+//! A [`Tracer`] belongs to a network. Each thread that records for it has a ring of its own, found
+//! through a thread-local; nothing is locked and nothing is allocated per event. Switched off, a
+//! tracer is `None` and every call ends there.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::thread::Thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::event::Event;
+use super::kind::Kind;
+use super::record::{EventId, Name};
+use super::ring::Ring;
+use crate::ids::Direction;
+
+/// Threads that may record for one network; events of further ones are counted and not kept.
+const RINGS_MAX: usize = 64;
+/// Texts that events may refer to; the oldest is forgotten.
+const TEXTS_MAX: usize = 4096;
+/// Bytes of a text.
+const TEXT_BYTES_MAX: usize = 256;
+
+/// Where a network's events go. Cheap to clone; `off` records nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tracer(Option<Arc<Inner>>);
+
+/// What all threads of a tracer share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    id: u64,
+    epoch: Instant,
+    pub(super) unix_ns: u64,
+    pub(super) node: Name,
+    ring_events: usize,
+    rings: Mutex<Vec<Arc<Ring>>>,
+    texts: Mutex<Texts>,
+    next_actor: AtomicU32,
+    next_conn: AtomicU32,
+    /// Events of threads beyond [`RINGS_MAX`].
+    pub(super) homeless: AtomicU64,
+    /// Requests of peers that have arrived, and that have ended.
+    served: [AtomicU64; 2],
+    /// An actor has panicked since somebody last asked.
+    panicked: AtomicBool,
+    /// The thread that empties the rings, if any: woken when one is half full.
+    pub(super) drainer: OnceLock<Thread>,
+}
+
+#[derive(Debug, Default)]
+struct Texts {
+    /// The number of the first one kept.
+    first: u64,
+    kept: VecDeque<Name>,
+}
+
+/// The recording side of one thread.
+#[derive(Debug)]
+pub(crate) struct Local {
+    tracer: u64,
+    inner: Weak<Inner>,
+    epoch: Instant,
+    ring: Arc<Ring>,
+    /// The time of the last event: times of a ring never go back.
+    last: Cell<u64>,
+    /// What is being handled on this thread: cause and actor of what is recorded meanwhile.
+    current: Cell<EventId>,
+    actor: Cell<u32>,
+    /// The last event was recorded a moment ago, in this poll of the actor.
+    fresh: Cell<bool>,
+    /// A handler has panicked and said so.
+    panicked: Cell<bool>,
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.ring.release();
+    }
+}
+
+thread_local! {
+    static LOCALS: RefCell<Vec<Rc<Local>>> = const { RefCell::new(Vec::new()) };
+}
+
+static NEXT_TRACER: AtomicU64 = AtomicU64::new(1);
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Tracer {
+    /// Records nothing.
+    pub(crate) fn off() -> Self {
+        Self(None)
+    }
+
+    /// A tracer with rings of `ring_events` per thread; 0: off. In a simulated run the time of day
+    /// is left out, so that two runs are the same.
+    pub(crate) fn new(node: &str, ring_events: usize, simulated: bool) -> Self {
+        if ring_events == 0 {
+            return Self::off();
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(Some(Arc::new(Inner {
+            id: NEXT_TRACER.fetch_add(1, Ordering::Relaxed),
+            epoch: tokio::time::Instant::now().into_std(),
+            unix_ns: if simulated { 0 } else { nanos(now) },
+            node: node.into(),
+            ring_events,
+            rings: Mutex::default(),
+            texts: Mutex::default(),
+            next_actor: AtomicU32::new(1),
+            next_conn: AtomicU32::new(1),
+            homeless: AtomicU64::new(0),
+            served: [AtomicU64::new(0), AtomicU64::new(0)],
+            panicked: AtomicBool::new(false),
+            drainer: OnceLock::new(),
+        })))
+    }
+
+    pub(crate) fn inner(&self) -> Option<&Arc<Inner>> {
+        self.0.as_ref()
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Which tracer this is; 0: off.
+    pub(crate) fn id(&self) -> u64 {
+        self.0.as_ref().map_or(0, |inner| inner.id)
+    }
+
+    /// The number of a new actor.
+    pub(crate) fn new_actor(&self) -> u32 {
+        self.0.as_ref().map_or(0, |inner| inner.next_actor.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The number of a new connection.
+    pub(crate) fn new_conn(&self) -> ConnTrace {
+        let conn = self.0.as_ref().map_or(0, |inner| inner.next_conn.fetch_add(1, Ordering::Relaxed));
+        ConnTrace { tracer: self.clone(), conn }
+    }
+
+    /// Records an event now.
+    #[inline]
+    pub(crate) fn record(&self, event: impl FnOnce() -> Event) -> EventId {
+        self.with(|local| local.record(local.now(), event())).unwrap_or(EventId::NONE)
+    }
+
+    /// Runs with this thread's recorder; `None` if the tracer is off.
+    #[inline]
+    pub(crate) fn with<T>(&self, run: impl FnOnce(&Local) -> T) -> Option<T> {
+        let inner = self.0.as_ref()?;
+        let local = Local::of(inner.id).or_else(|| inner.join())?;
+        Some(run(&local))
+    }
+
+    /// The number of a text that events may refer to.
+    pub(crate) fn text(&self, text: impl std::fmt::Display) -> u64 {
+        let Some(inner) = &self.0 else { return 0 };
+        let mut text = text.to_string();
+        if text.len() > TEXT_BYTES_MAX {
+            let cut = (0..=TEXT_BYTES_MAX - 3).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            text.truncate(cut);
+            text.push('…');
+        }
+        let mut texts = lock(&inner.texts);
+        texts.kept.push_back(text.into());
+        if texts.kept.len() > TEXTS_MAX {
+            texts.kept.pop_front();
+            texts.first += 1;
+        }
+        texts.first + texts.kept.len() as u64 - 1
+    }
+
+    /// A request of a peer has arrived, or one has ended.
+    pub(crate) fn count_served(&self, ended: bool) {
+        if let Some(inner) = &self.0 {
+            inner.served[usize::from(ended)].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Inner {
+    /// This thread's recorder, made now. `None`: there are too many threads.
+    fn join(self: &Arc<Self>) -> Option<Rc<Local>> {
+        let ring = {
+            let mut rings = lock(&self.rings);
+            match rings.iter().find(|ring| ring.take()) {
+                Some(ring) => Arc::clone(ring),
+                None if rings.len() >= RINGS_MAX => {
+                    self.homeless.fetch_add(1, Ordering::Relaxed);
+                    return None;
+                }
+                None => {
+                    let ring = Arc::new(Ring::new(rings.len() as u16 + 1, self.ring_events));
+                    rings.push(Arc::clone(&ring));
+                    ring
+                }
+            }
+        };
+        let last = ring.get(ring.next() - 1).map_or(0, |(at, _)| at);
+        let local = Rc::new(Local {
+            tracer: self.id,
+            inner: Arc::downgrade(self),
+            epoch: self.epoch,
+            ring,
+            last: Cell::new(last),
+            current: Cell::new(EventId::NONE),
+            actor: Cell::new(0),
+            fresh: Cell::new(false),
+            panicked: Cell::new(false),
+        });
+        let joined = LOCALS.try_with(|locals| {
+            let mut locals = locals.borrow_mut();
+            locals.retain(|other| other.inner.strong_count() > 0);
+            locals.push(Rc::clone(&local));
+        });
+        joined.ok().map(|()| local)
+    }
+
+    /// The rings of all threads so far.
+    pub(super) fn rings(&self) -> Vec<Arc<Ring>> {
+        lock(&self.rings).clone()
+    }
+
+    /// The words of a text; `None` if they are forgotten.
+    pub(super) fn text(&self, number: u64) -> Option<Name> {
+        let texts = lock(&self.texts);
+        texts.kept.get(usize::try_from(number.checked_sub(texts.first)?).ok()?).cloned()
+    }
+
+    /// Whether an actor has panicked since the last call.
+    pub(super) fn take_panicked(&self) -> bool {
+        self.panicked.swap(false, Ordering::Relaxed)
+    }
+
+    /// Nanoseconds since the trace began.
+    pub(super) fn now(&self) -> u64 {
+        nanos(tokio::time::Instant::now().into_std().saturating_duration_since(self.epoch))
+    }
+
+    /// Requests of peers that have neither been answered nor ended otherwise.
+    pub(super) fn served_open(&self) -> u64 {
+        let ended = self.served[1].load(Ordering::Relaxed);
+        self.served[0].load(Ordering::Relaxed).saturating_sub(ended)
+    }
+}
+
+impl Local {
+    /// This thread's recorder for a tracer, if it has one.
+    #[inline]
+    pub(crate) fn of(tracer: u64) -> Option<Rc<Self>> {
+        let find = |locals: &RefCell<Vec<Rc<Self>>>| {
+            locals.borrow().iter().find(|local| local.tracer == tracer).cloned()
+        };
+        LOCALS.try_with(find).ok().flatten()
+    }
+
+    /// Nanoseconds since the trace began, by the clock of the runtime.
+    pub(crate) fn now(&self) -> u64 {
+        self.at(tokio::time::Instant::now().into_std())
+    }
+
+    /// The same where a handler may have returned just now: the clock is not read again.
+    pub(crate) fn now_in_poll(&self) -> u64 {
+        if self.fresh.get() { self.last.get() } else { self.now() }
+    }
+
+    /// Whether a handler has returned just now.
+    pub(crate) fn set_fresh(&self, fresh: bool) {
+        self.fresh.set(fresh);
+    }
+
+    /// A panic is on its way out and has been recorded.
+    pub(crate) fn set_panicked(&self) {
+        self.panicked.set(true);
+    }
+
+    /// A panic has left its actor. Returns whether its handler has recorded it.
+    pub(crate) fn take_panicked(&self) -> bool {
+        if let Some(inner) = self.inner.upgrade() {
+            inner.panicked.store(true, Ordering::Relaxed);
+        }
+        self.panicked.take()
+    }
+
+    /// The same of an instant.
+    pub(crate) fn at(&self, instant: Instant) -> u64 {
+        nanos(instant.saturating_duration_since(self.epoch))
+    }
+
+    /// Records an event. What it does not say, the current handler does: its actor, its cause.
+    pub(crate) fn record(&self, at: u64, mut event: Event) -> EventId {
+        let at = at.max(self.last.get());
+        self.last.set(at);
+        if event.actor == 0 {
+            event.actor = self.actor.get();
+        }
+        if event.cause == EventId::NONE {
+            let current = self.current.get();
+            event.cause = if current == EventId::NONE { event.key } else { current };
+        }
+        let number = self.ring.push(at, event);
+        let half = self.ring.capacity() / 2;
+        if number.is_multiple_of(half)
+            && let Some(inner) = self.inner.upgrade()
+            && let Some(drainer) = inner.drainer.get()
+        {
+            drainer.unpark();
+        }
+        EventId::new(self.ring.number(), number)
+    }
+
+    /// What is recorded from now on is caused by this event; returns what was so far.
+    pub(crate) fn set_current(&self, current: EventId) -> EventId {
+        self.current.replace(current)
+    }
+
+    /// What is recorded from now on happens in this actor (0: none); returns which it was so far.
+    pub(crate) fn set_actor(&self, actor: u32) -> u32 {
+        self.actor.replace(actor)
+    }
+
+    /// This thread enters or leaves an actor's poll.
+    pub(crate) fn set_busy(&self, busy: Option<(u64, u32)>) {
+        self.ring.set_busy(busy);
+    }
+}
+
+pub(super) fn nanos(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
+}
+
+/// Records what happens on one connection, from any thread.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ConnTrace {
+    pub(crate) tracer: Tracer,
+    pub(crate) conn: u32,
+}
+
+impl ConnTrace {
+    /// Records nothing.
+    pub(crate) fn off() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.tracer.is_on()
+    }
+
+    /// Records an event of this connection now.
+    #[inline]
+    pub(crate) fn record(&self, event: impl FnOnce() -> Event) -> EventId {
+        self.tracer.record(|| event().conn(self.conn))
+    }
+
+    /// Records an event of this connection at a time that was read already.
+    #[inline]
+    pub(crate) fn record_at(&self, at: Instant, event: impl FnOnce() -> Event) -> EventId {
+        let record = |local: &Local| local.record(local.at(at), event().conn(self.conn));
+        self.tracer.with(record).unwrap_or(EventId::NONE)
+    }
+
+    /// Records an event of this connection at the time of the event before it: for what follows at
+    /// once, without another look at the clock.
+    #[inline]
+    pub(crate) fn record_soon(&self, event: impl FnOnce() -> Event) {
+        self.tracer.with(|local| local.record(0, event().conn(self.conn)));
+    }
+
+    /// A step in the life of a substream's negotiation; `cause` is its `substream.asked`.
+    pub(crate) fn substream(
+        &self,
+        kind: Kind,
+        dir: Direction,
+        cause: EventId,
+        text: impl std::fmt::Display,
+    ) -> EventId {
+        self.say(|| Event::new(kind).dir(dir).cause(cause), text)
+    }
+
+    /// Records an event of this connection with a text.
+    pub(crate) fn say(&self, event: impl FnOnce() -> Event, text: impl std::fmt::Display) -> EventId {
+        if !self.is_on() {
+            return EventId::NONE;
+        }
+        let text = self.tracer.text(text);
+        self.record(|| event().y(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_thread_has_a_ring_and_a_later_thread_takes_over_that_of_one_that_ended() {
+        let tracer = Tracer::new("us", 64, true);
+        let first = tracer.record(|| Event::new(Kind::SocketRead));
+        let on_thread = |tracer: Tracer| {
+            std::thread::spawn(move || tracer.record(|| Event::new(Kind::SocketRead))).join().unwrap()
+        };
+        assert_eq!((first.ring(), first.number()), (1, 1));
+        assert_eq!(on_thread(tracer.clone()), EventId::new(2, 1));
+        assert_eq!(on_thread(tracer.clone()), EventId::new(2, 2));
+        assert_eq!(tracer.inner().unwrap().rings().len(), 2);
+        assert_eq!(Tracer::off().record(|| unreachable!()), EventId::NONE);
+    }
+
+    #[test]
+    fn times_never_go_back_and_the_current_handler_is_the_cause() {
+        let tracer = Tracer::new("us", 64, true);
+        tracer.with(|local| {
+            let first = local.record(50, Event::new(Kind::MsgStarted).actor(3));
+            local.set_current(first);
+            local.set_actor(3);
+            let second = local.record(40, Event::new(Kind::SocketRead));
+            let (at, event) = local.ring.get(second.number()).unwrap();
+            assert_eq!((at, event.cause, event.actor), (50, first, 3));
+            local.set_current(EventId::NONE);
+        });
+    }
+
+    #[test]
+    fn texts_are_cut_and_the_oldest_are_forgotten() {
+        let tracer = Tracer::new("us", 64, true);
+        let long = tracer.text("ä".repeat(1000));
+        let inner = tracer.inner().unwrap();
+        assert!(inner.text(long).unwrap().len() <= TEXT_BYTES_MAX);
+        for n in 0..TEXTS_MAX as u64 {
+            assert_eq!(tracer.text(n), n + 1);
+        }
+        assert_eq!((inner.text(0), inner.text(1).as_deref()), (None, Some("0")));
+        assert_eq!(inner.text(u64::MAX), None);
+    }
+}
