@@ -7,11 +7,16 @@
 //! | `trunkline_requests_total` | counter | `outcome` | requests of ours that have ended: `ok`, `cancelled` or the name of a `RequestError` |
 //! | `trunkline_request_seconds` | histogram | | from a request to its decoded answer, answered ones only, to about 10 % |
 //! | `trunkline_requests_in_flight` | gauge | | requests of ours that have not ended |
+//! | `trunkline_requests_served_open` | gauge | | requests of peers that have begun and not ended |
 //! | `trunkline_peers` | gauge | `direction` | sessions, by who dialled: `inbound`, `outbound` |
 //! | `trunkline_traffic_bytes_total` | counter | `direction` | bytes on the sockets of sessions: `in`, `out` |
+//! | `trunkline_trace_events_total` | counter | | events recorded |
+//! | `trunkline_trace_events_lost_total` | counter | | events that were overwritten before the live trace could write them |
+//! | `trunkline_trace_events_skipped_total` | counter | | events that the live trace left out: over budget, or the disk took no more |
 //!
 //! Counters and gauges of several networks in one process add up. A session that lives for less than
-//! the interval may be missed by the two last ones.
+//! the interval may be missed by the peers and their traffic. An orphan, a request that outlives its
+//! network, stays in the two gauges of open requests; with the trace off those of peers are not counted.
 
 use std::time::Duration;
 
@@ -32,6 +37,7 @@ mod enabled {
     use crate::manager::table::PeerTable;
     use crate::session::PeerHandle;
     use crate::stats::RequestStats;
+    use crate::trace::{Trace, TraceCounts};
 
     /// Publishes what has changed since it last did. Dropped, it takes its gauges back.
     pub(crate) struct Publisher {
@@ -42,22 +48,33 @@ mod enabled {
         gauges: Gauges,
         /// Sessions, and how many of their bytes are published. Bound: the sessions there are.
         traffic: HashMap<SessionId, (PeerHandle, (u64, u64))>,
+        trace: Trace,
+        traced: TraceCounts,
     }
 
     /// What the gauges of this network stand at.
     #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
     struct Gauges {
         in_flight: u64,
+        served_open: u64,
         inbound: u64,
         outbound: u64,
     }
 
     impl Publisher {
-        /// Publishes what these two say.
-        pub(crate) fn new(stats: Arc<RequestStats>, table: PeerTable) -> Self {
+        /// Publishes what these say.
+        pub(crate) fn new(stats: Arc<RequestStats>, table: PeerTable, trace: Trace) -> Self {
             describe();
-            let (outcomes, times) = (HashMap::new(), Vec::new());
-            Self { stats, table, outcomes, times, gauges: Gauges::default(), traffic: HashMap::new() }
+            Self {
+                stats,
+                table,
+                outcomes: HashMap::new(),
+                times: Vec::new(),
+                gauges: Gauges::default(),
+                traffic: HashMap::new(),
+                trace,
+                traced: TraceCounts::default(),
+            }
         }
 
         /// Publishes what has been added since the last call.
@@ -70,12 +87,23 @@ mod enabled {
             self.publish_times();
             let peers = self.table.all();
             let count = |direction| peers.iter().filter(|peer| peer.direction() == direction).count() as u64;
+            let (in_flight, traced) = (self.stats.in_flight(), self.trace.counts());
             self.publish_gauges(Gauges {
-                in_flight: self.stats.in_flight(),
+                in_flight,
+                served_open: traced.open.saturating_sub(in_flight),
                 inbound: count(Direction::Inbound),
                 outbound: count(Direction::Outbound),
             });
             self.publish_traffic(peers);
+            self.publish_trace(traced);
+        }
+
+        fn publish_trace(&mut self, now: TraceCounts) {
+            let before = std::mem::replace(&mut self.traced, now);
+            let more = |now: u64, before: u64| now.saturating_sub(before);
+            counter!("trunkline_trace_events_total").increment(more(now.recorded, before.recorded));
+            counter!("trunkline_trace_events_lost_total").increment(more(now.lost, before.lost));
+            counter!("trunkline_trace_events_skipped_total").increment(more(now.skipped, before.skipped));
         }
 
         fn publish_times(&mut self) {
@@ -94,6 +122,7 @@ mod enabled {
             let before = std::mem::replace(&mut self.gauges, now);
             let change = |now: u64, before: u64| now as f64 - before as f64;
             gauge!("trunkline_requests_in_flight").increment(change(now.in_flight, before.in_flight));
+            gauge!("trunkline_requests_served_open").increment(change(now.served_open, before.served_open));
             gauge!("trunkline_peers", "direction" => "inbound")
                 .increment(change(now.inbound, before.inbound));
             gauge!("trunkline_peers", "direction" => "outbound")
@@ -134,6 +163,16 @@ mod enabled {
             "From a request to its decoded answer, answered requests only."
         );
         describe_gauge!("trunkline_requests_in_flight", "Requests of ours that have not ended.");
+        describe_gauge!("trunkline_requests_served_open", "Requests of peers that have begun and not ended.");
+        describe_counter!("trunkline_trace_events_total", "Events recorded by the trace.");
+        describe_counter!(
+            "trunkline_trace_events_lost_total",
+            "Events that were overwritten before the live trace could write them."
+        );
+        describe_counter!(
+            "trunkline_trace_events_skipped_total",
+            "Events that the live trace left out: over budget, or the disk took no more."
+        );
         describe_gauge!("trunkline_peers", "Sessions, by who dialled.");
         describe_counter!("trunkline_traffic_bytes_total", Unit::Bytes, "Bytes on the sockets of sessions.");
     }
@@ -148,6 +187,7 @@ impl Publisher {
     pub(crate) fn new(
         _: std::sync::Arc<crate::stats::RequestStats>,
         _: crate::manager::table::PeerTable,
+        _: crate::trace::Trace,
     ) -> Self {
         Self
     }
@@ -167,6 +207,7 @@ mod tests {
 
     use super::Publisher;
     use crate::stats::RequestStats;
+    use crate::trace::{Trace, TraceConfig};
 
     /// Keeps counters and gauges by name and first label, and the samples of histograms.
     #[derive(Default)]
@@ -224,8 +265,12 @@ mod tests {
         let book = Book::default();
         metrics::with_local_recorder(&book, || {
             let stats = [(); 2].map(|()| Arc::new(RequestStats::default()));
-            let mut publishers =
-                stats.clone().map(|stats| Publisher::new(stats, crate::PeerTable::default()));
+            let mut publishers = stats.clone().map(|stats| {
+                let counted = Arc::clone(&stats);
+                let in_flight = Box::new(move || counted.in_flight());
+                let trace = Trace::start(&TraceConfig::default(), "node", in_flight).unwrap();
+                Publisher::new(stats, crate::PeerTable::default(), trace)
+            });
             for stats in &stats {
                 (0..3).for_each(|_| stats.on_created());
                 stats.on_ok(std::time::Duration::from_millis(10));

@@ -85,6 +85,7 @@ impl RequestStats {
     }
 
     /// The histogram of answer times: the middle of each bucket in seconds, and its count so far.
+    #[cfg(feature = "metrics")]
     pub(crate) fn times(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         let middle = |index: usize| 2f64.powf((index as f64 + 0.5) / 4.0) * 1e-6;
         self.times

@@ -44,7 +44,7 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    Node(node::NodeArgs),
+    Node(Box<node::NodeArgs>),
     Ping(ping::PingArgs),
     Key(key::KeyArgs),
 }
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
-        Command::Node(args) => on_runtime(node::run(args, cli.json)),
+        Command::Node(args) => on_runtime(node::run(*args, cli.json)),
         Command::Ping(args) => on_runtime(ping::run(args, cli.json)),
         Command::Key(args) => key::run(&args, cli.json),
     }
@@ -112,7 +112,8 @@ fn refused(error: &clap::Error) -> ExitCode {
 
 fn log_to_stderr(verbose: u8) {
     let level = match verbose {
-        0 => "error",
+        // Where a dump of the flight recorder went is always told.
+        0 => "error,trunkline::trace=warn",
         1 => "info",
         2 => "debug",
         _ => "trace",

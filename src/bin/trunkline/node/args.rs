@@ -94,6 +94,7 @@ impl NodeArgs {
     /// What the library needs to know. Static peers are added later, once everything else stands.
     pub(super) fn config(&self) -> Result<Config, Failure> {
         let builder = self.listen.iter().cloned().fold(Config::builder(), |all, addr| all.listen(addr));
+        let builder = builder.trace(self.trace.config());
         let builder = match self.max_peers {
             Some(peers) => builder.max_peers(peers as usize),
             None => builder,

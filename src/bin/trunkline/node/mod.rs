@@ -24,7 +24,7 @@ use trunkline::chain::export;
 
 use crate::failure::Failure;
 use crate::metrics_server::MetricsServer;
-use crate::signals::Stop;
+use crate::signals::{DumpSignals, Stop};
 use crate::trace_ui;
 use chain::Chain;
 use ends::Ends;
@@ -35,7 +35,7 @@ use run::Node;
 
 /// Does what was asked.
 pub(crate) async fn run(args: NodeArgs, json: bool) -> Result<(), Failure> {
-    let config = args.config()?;
+    let mut config = args.config()?;
     if args.print_limits {
         return limits::print(&args, &config, json).map_err(Failure::failed);
     }
@@ -43,11 +43,12 @@ pub(crate) async fn run(args: NodeArgs, json: bool) -> Result<(), Failure> {
         trace_ui::check_terminal(json).map_err(Failure::unusable)?;
     }
     let stop = Stop::listen().map_err(Failure::failed)?;
+    let dumps = DumpSignals::listen().map_err(Failure::failed)?;
     let mut ends = Ends::new(stop, args.ttl, args.timeout);
     let identity = Identity::load(args.key.as_deref())?;
     args.check_listen(identity.peer())?;
     args.export.as_deref().map_or(Ok(()), export::check_target).map_err(Failure::unusable)?;
-    let trace = args.trace.plan(identity.peer())?;
+    let plan = args.trace.plan(identity.peer())?;
     let metrics = bind_metrics(args.metrics).await?;
     let spec = chain::spec(args.chain.clone()).await?;
     let mut output = Output::new(json);
@@ -69,8 +70,15 @@ pub(crate) async fn run(args: NodeArgs, json: bool) -> Result<(), Failure> {
     }
     // Before the network starts, so that it misses none; told once nothing can be refused any more.
     let metrics = metrics.map(serve_metrics).transpose()?;
-    let node = Node::start(&args, config, &identity, chain, output).await?;
-    node.run(ends, metrics).await
+    if let Some(plan) = &plan {
+        plan.make_folder()?;
+        plan.direct(&mut config.trace);
+    }
+    let started = Node::start(&args, config, &identity, chain, output).await;
+    if let (Err(_), Some(plan)) = (&started, &plan) {
+        plan.undo();
+    }
+    started?.run(ends, dumps, metrics).await
 }
 
 async fn bind_metrics(addr: Option<SocketAddr>) -> Result<Option<MetricsServer>, Failure> {

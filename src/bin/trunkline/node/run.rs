@@ -26,6 +26,7 @@ use super::output::Output;
 use crate::duration;
 use crate::escape::escape;
 use crate::failure::Failure;
+use crate::signals::DumpSignals;
 use crate::trace_ui::TraceUi;
 
 /// Head and progress are told at most this often.
@@ -93,7 +94,7 @@ impl Node {
         let eth = Eth::new(store.clone());
         let builder = Network::builder(config, identity.keypair()).exchange(eth.clone());
         let network = builder.start().await.map_err(|error| match error {
-            StartError::Listen { .. } => Failure::unusable(error),
+            StartError::Listen { .. } | StartError::Trace(_) => Failure::unusable(error),
             error => Failure::failed(error),
         })?;
         if let Err(failure) = identity.save() {
@@ -141,11 +142,12 @@ impl Node {
     pub(super) async fn run(
         mut self,
         mut ends: Ends,
+        mut dumps: DumpSignals,
         first: impl IntoIterator<Item = Event>,
     ) -> Result<(), Failure> {
         let told = first.into_iter().try_for_each(|event| self.output.print(&event));
         let followed = match told.and_then(|()| self.show_ui()) {
-            Ok(()) => self.follow(&mut ends).await,
+            Ok(()) => self.follow(&mut ends, &mut dumps).await,
             Err(error) => Err(error),
         };
         self.close_ui().await;
@@ -173,9 +175,27 @@ impl Node {
     fn show_ui(&mut self) -> io::Result<()> {
         if self.wants_ui {
             let shown = self.output.leave_terminal();
-            self.ui = Some(TraceUi::start(|| async { trunkline::trace::tools::Model::default() }, shown)?);
+            let trace = self.network.trace().clone();
+            let picture = move || {
+                let trace = trace.clone();
+                async move { trace.snapshot().await }
+            };
+            self.ui = Some(TraceUi::start(picture, shown)?);
         }
         Ok(())
+    }
+
+    /// Dumps the flight recorder, because of a signal, and says where to.
+    async fn dump(&mut self) -> io::Result<()> {
+        let event = match self.network.trace().dump("signal").await {
+            Some(Ok(file)) => {
+                tracing::warn!(target: "trunkline::trace", path = %file.display(), "flight recorder dumped");
+                Event::TraceDump { file, reason: "signal" }
+            }
+            Some(Err(error)) => Event::Error(format!("no dump: {error}")),
+            None => Event::Error("no dump: the trace is off, or there have been 8 dumps".to_owned()),
+        };
+        self.output.print(&event)
     }
 
     async fn close_ui(&mut self) {
@@ -185,7 +205,7 @@ impl Node {
         self.output.return_to_terminal();
     }
 
-    async fn follow(&mut self, ends: &mut Ends) -> io::Result<Why> {
+    async fn follow(&mut self, ends: &mut Ends, dumps: &mut DumpSignals) -> io::Result<Why> {
         let mut progress = self.sync.subscribe();
         let mut tell = interval(TELL_EVERY);
         tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -199,6 +219,7 @@ impl Node {
                 biased;
                 why = ends.next() => return Ok(why),
                 left = left(self.ui.as_mut()) => return left.map(|()| Why::Left),
+                () = dumps.asked() => self.dump().await?,
                 ended = &mut self.syncing, if syncing => {
                     syncing = false;
                     self.on_progress();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use trunkline::PeerId;
 use trunkline::chain::export;
+use trunkline::trace::TraceConfig;
 
 use super::unusable_file;
 use crate::failure::Failure;
@@ -12,9 +13,9 @@ use crate::failure::Failure;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BudgetOption {
     /// Events in all.
-    pub(super) events: u64,
+    events: u64,
     /// Events per second, if that is to be another number than by default.
-    pub(super) per_second: Option<u32>,
+    per_second: Option<u32>,
 }
 
 /// Where the trace goes.
@@ -44,22 +45,42 @@ pub(super) struct TraceOptions {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Plan {
     /// The live trace.
-    pub(super) file: Option<PathBuf>,
+    file: Option<PathBuf>,
     /// Where dumps go.
-    pub(super) dumps: PathBuf,
+    dumps: PathBuf,
     /// A folder that is still to be made.
     missing: Option<PathBuf>,
-    pub(super) budget: Option<BudgetOption>,
 }
 
 impl TraceOptions {
+    /// How much is recorded. Where it goes is said by [`Plan::direct`].
+    pub(super) fn config(&self) -> TraceConfig {
+        let mut config = if self.no_trace { TraceConfig::off() } else { TraceConfig::default() };
+        if let Some(BudgetOption { events, per_second }) = self.trace_budget {
+            config.budget.events_max = events;
+            config.budget.events_per_second = per_second.unwrap_or(config.budget.events_per_second);
+        }
+        config
+    }
+
+    /// The option that decides about a limit, by its name in [`Config::limits`](trunkline::Config::limits).
+    pub(super) fn decides(&self, limit: &str) -> Option<&'static str> {
+        match limit {
+            "trace events kept per thread" if self.no_trace => Some("option --no-trace"),
+            "trace events written to a file" if self.trace_budget.is_some() => Some("option --trace-budget"),
+            "trace events written per second" => {
+                self.trace_budget.and_then(|budget| budget.per_second).map(|_| "option --trace-budget")
+            }
+            _ => None,
+        }
+    }
+
     /// `None`: no trace. Looks at the paths and leaves nothing behind.
     pub(super) fn plan(&self, us: PeerId) -> Result<Option<Plan>, Failure> {
         if self.no_trace {
             return Ok(None);
         }
-        let budget = self.trace_budget;
-        if budget.is_some() && self.trace.is_none() && self.trace_file.is_none() {
+        if self.trace_budget.is_some() && self.trace.is_none() && self.trace_file.is_none() {
             return Err(Failure::unusable(
                 "--trace-budget is about a file: it needs --trace or --trace-file",
             ));
@@ -76,11 +97,24 @@ impl TraceOptions {
             (None, Some(file)) => check_file(file)?,
             (None, None) => {}
         }
-        Ok(Some(Plan { file, dumps, missing, budget }))
+        Ok(Some(Plan { file, dumps, missing }))
     }
 }
 
 impl Plan {
+    /// Says where the trace goes.
+    pub(super) fn direct(&self, config: &mut TraceConfig) {
+        config.file.clone_from(&self.file);
+        config.dump_dir = Some(self.dumps.clone());
+    }
+
+    /// Takes the folder away that was made, as far as it is empty: nothing came about.
+    pub(super) fn undo(&self) {
+        if let Some(folder) = &self.missing {
+            drop(std::fs::remove_dir(folder));
+        }
+    }
+
     /// Makes the folder if it is missing: the first thing that stays.
     pub(super) fn make_folder(&self) -> Result<(), Failure> {
         let Some(folder) = &self.missing else { return Ok(()) };

@@ -19,7 +19,7 @@ use super::keys::{UiState, Wish};
 use super::screen::Screen;
 
 /// A picture so often, at most.
-const PICTURE_EVERY: Duration = Duration::from_millis(250);
+const PICTURE_EVERY: Duration = Duration::from_millis(333);
 /// How long a key is waited for before the screen is looked after.
 const KEY_WAIT: Duration = Duration::from_millis(50);
 
