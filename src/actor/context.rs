@@ -67,6 +67,19 @@ where
         self.parts.set_mailbox_capacity(capacity);
     }
 
+    /// A timer that the actor keeps by itself has fired: what is recorded until the guard is dropped
+    /// is its doing.
+    pub(crate) fn timer_fired(&self, name: &'static str) -> Option<Running> {
+        let local = Local::of(self.tracer.id())?;
+        let now = local.now();
+        Some(Running::new(
+            local,
+            now,
+            Event::new(Kind::TimerStarted).name(Label::of(name)),
+            Kind::TimerFinished,
+        ))
+    }
+
     fn timer_set<F>(&self, after: Duration) -> (u64, Label, EventId) {
         let name = Label::of_type::<F>();
         let nanos = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
@@ -79,7 +92,7 @@ where
 fn fired(tracer: u64, name: Label, set: EventId) -> Option<Running> {
     let local = Local::of(tracer)?;
     let now = local.now();
-    Some(Running::caused_by(local, now, set, name, Kind::TimerFired))
+    Some(Running::new(local, now, Event::new(Kind::TimerStarted).name(name).cause(set), Kind::TimerFinished))
 }
 
 impl<A> ActorContext for Ctx<A>

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::trace::{Event, EventId, Kind, Label, Local};
 
 /// From the start of a handler to its return, or to its panic.
-pub(super) struct Running {
+pub(crate) struct Running {
     local: Rc<Local>,
     begun: u64,
     started: EventId,
@@ -19,14 +19,9 @@ impl Running {
     pub(super) fn new(local: Rc<Local>, now: u64, started: Event, finished: Kind) -> Self {
         let name = started.name;
         let started = local.record(now, started);
-        Self::caused_by(local, now, started, name, finished)
-    }
-
-    /// The same where the event that caused it has long been recorded.
-    pub(super) fn caused_by(local: Rc<Local>, now: u64, cause: EventId, name: Label, finished: Kind) -> Self {
         local.set_fresh(false);
-        let before = local.set_current(cause);
-        Self { local, begun: now, started: cause, name, finished, before }
+        let before = local.set_current(started);
+        Self { local, begun: now, started, name, finished, before }
     }
 }
 

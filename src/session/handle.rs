@@ -243,11 +243,14 @@ struct OpenRequest<'a> {
 
 impl<'a> OpenRequest<'a> {
     fn begin<R: Request>(handle: &'a PeerHandle) -> Self {
-        let mut event = Event::new(Kind::ReqCreated).dir(Direction::Outbound).name(Label::of_type::<R>());
+        let mut event = Event::new(Kind::ReqCreated).dir(Direction::Outbound);
         let trace = &handle.shared.trace;
         let begun = trace.tracer.with(|local| {
-            let proto = handle.lane(R::exchange()).map(|(_, lane)| lane.proto);
-            event = event.conn(trace.conn).proto(proto.unwrap_or_else(|| Label::of(R::exchange())));
+            let lane = handle.lane(R::exchange()).map(|(_, lane)| lane);
+            let proto = lane.map_or_else(|| Label::of(R::exchange()), |lane| lane.proto);
+            let name = lane.and_then(|lane| lane.exchange.message_name(R::CODE)).map(Label::of);
+            let name = name.unwrap_or_else(Label::of_type::<R>);
+            event = event.conn(trace.conn).proto(proto).name(name);
             let now = local.now();
             event.key = local.record(now, event);
             local.set_fresh(true);

@@ -110,6 +110,7 @@ impl Lane {
                     watch.on_asked(waiter.id, waiter.key);
                 }
                 live.machine.request(now, permit, question, answer_code, timeout, waiter);
+                live.take_facts(now);
             }
             _ => {
                 let ended = Disconnected::local(DisconnectReason::SubstreamClosed);

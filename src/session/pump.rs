@@ -204,6 +204,7 @@ impl PeerSession {
     }
 
     fn on_alarm(&mut self, ctx: &mut Ctx<Self>) {
+        let _running = ctx.timer_fired("session alarm");
         let now = Instant::now();
         for index in 0..self.lanes.len() {
             match &mut self.lanes[index].state {

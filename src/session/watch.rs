@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crate::disconnect::{DisconnectReason, Disconnected, Side};
 use crate::ids::{Direction, RequestId};
+use crate::machine::message::Payload;
 use crate::machine::outbox::{Cut, Rank, Tag};
 use crate::machine::session::{Fact, Fate};
 use crate::protocols::Exchange;
@@ -24,7 +25,7 @@ pub(super) struct LaneWatch {
     /// Names of messages, by code.
     names: [Label; 256],
     /// Our requests, by slot: id and key. As many as there are permits.
-    asked: Vec<(RequestId, EventId)>,
+    asked: Vec<Asked>,
     /// Their requests that have not ended, from number `first` on.
     served: VecDeque<Option<Served>>,
     first: Tag,
@@ -32,6 +33,13 @@ pub(super) struct LaneWatch {
     next_served: Tag,
     /// Since when the substream takes no bytes.
     blocked: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    id: RequestId,
+    key: EventId,
+    bytes: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -77,14 +85,18 @@ impl LaneWatch {
     /// A request of ours is about to be given to the machine.
     pub(super) fn on_asked(&mut self, id: RequestId, key: EventId) {
         if self.asked.len() <= id.slot() {
-            self.asked.resize(id.slot() + 1, (id, EventId::NONE));
+            self.asked.resize(id.slot() + 1, Asked { id, key: EventId::NONE, bytes: 0 });
         }
-        self.asked[id.slot()] = (id, key);
+        self.asked[id.slot()] = Asked { id, key, bytes: 0 };
+    }
+
+    /// The request of ours with this id; one that has ended and whose slot is taken again is gone.
+    fn asked(&self, id: RequestId) -> Option<&Asked> {
+        self.asked.get(id.slot()).filter(|asked| asked.id == id && asked.key != EventId::NONE)
     }
 
     fn key(&self, id: RequestId) -> Option<EventId> {
-        let (held, key) = self.asked.get(id.slot())?;
-        (*held == id && *key != EventId::NONE).then_some(*key)
+        self.asked(id).map(|asked| asked.key)
     }
 
     fn on_ours(&self, now: Instant, kind: Kind, id: RequestId, bytes: usize) {
@@ -98,7 +110,12 @@ impl LaneWatch {
     /// What the machine tells.
     pub(super) fn on_fact(&mut self, now: Instant, fact: Fact) {
         match fact {
-            Fact::Queued { id, bytes } => self.on_ours(now, Kind::ReqQueued, id, bytes),
+            Fact::Queued { id, bytes } => {
+                if let Some(asked) = self.asked.get_mut(id.slot()) {
+                    asked.bytes = bytes;
+                }
+                self.on_ours(now, Kind::ReqQueued, id, bytes);
+            }
             Fact::AnswerBegan(id) => self.on_ours(now, Kind::ReqFirstByte, id, 0),
             Fact::Answered { id, bytes, fate: Fate::Delivered } => {
                 self.on_ours(now, Kind::ReqFirstByte, id, 0);
@@ -165,18 +182,19 @@ impl LaneWatch {
     }
 
     /// The protocol has answered, or not.
-    pub(super) fn on_reply<T>(
+    pub(super) fn on_reply(
         &mut self,
         now: Instant,
         number: Tag,
-        reply: &Result<Option<T>, DisconnectReason>,
+        reply: &Result<Option<Payload>, DisconnectReason>,
     ) {
         match reply {
-            Ok(Some(_)) => {
+            Ok(Some(reply)) => {
+                let bytes = reply.wire_bytes() as u64;
                 if let Some(served) = self.served(number) {
                     served.encoded = true;
                     let served = *served;
-                    self.trace.record_at(now, || self.theirs(Kind::ReqEncoded, &served));
+                    self.trace.record_at(now, || self.theirs(Kind::ReqEncoded, &served).y(bytes));
                 }
             }
             Ok(None) => self.end(now, number, Label::UNSUPPORTED),
@@ -190,7 +208,9 @@ impl LaneWatch {
     /// A segment was cut off a message.
     pub(super) fn on_cut(&mut self, now: Instant, cut: Cut) {
         if cut.last && cut.rank == Rank::Request && cut.tag > 0 {
-            self.on_ours(now, Kind::ReqEncoded, RequestId::from_wire(cut.tag - 1), 0);
+            let id = RequestId::from_wire(cut.tag - 1);
+            let bytes = self.asked(id).map_or(0, |asked| asked.bytes);
+            self.on_ours(now, Kind::ReqEncoded, id, bytes);
         }
     }
 

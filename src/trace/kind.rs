@@ -81,8 +81,10 @@ kinds! {
     ItemFinished = "item.finished" [None, Ns],
     /// A timer was set. `ns`: for how long.
     TimerSet = "timer.set" [None, Ns],
-    /// A timer fired and was handled. `ns`: how long that took. The cause is its `timer.set`.
-    TimerFired = "timer.fired" [None, Ns],
+    /// A timer fired and is being handled. The cause is its `timer.set`, where it has one.
+    TimerStarted = "timer.started" [None, None],
+    /// The timer was handled. `ns`: how long that took. The cause is its `timer.started`.
+    TimerFinished = "timer.finished" [None, Ns],
     /// A future was given to the actor. `name`: its type.
     FutureSpawned = "future.spawned" [None, None],
     /// That future ended by itself. The cause is its `future.spawned`.
@@ -134,7 +136,7 @@ kinds! {
     SocketRead = "socket.read" [Bytes, None],
     /// Bytes of the muxer were taken by the socket.
     SocketWrote = "socket.wrote" [Bytes, None],
-    /// The socket was flushed.
+    /// What the socket took was flushed.
     SocketFlushed = "socket.flushed" [None, None],
     /// The socket takes no more bytes: the peer does not read, or the network is slow.
     SocketBlocked = "socket.blocked" [None, None],
@@ -159,7 +161,7 @@ kinds! {
     AnswerDropped = "answer.dropped" [Wire, Bytes],
 
     /// A request of ours begins. `name`: its kind. Its id is the key `r` of all that follow.
-    ReqCreated = "req.created" [None, Ns],
+    ReqCreated = "req.created" [None, None],
     /// It waits: ours in the session's outbox; the peer's for a place to be served, and then `how`
     /// says for what: `serving` (as many as may be are being served) or `owed` (too many bytes of
     /// replies have not been taken).

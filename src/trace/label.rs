@@ -109,14 +109,19 @@ impl Label {
     }
 }
 
-/// `a::b::Type<c::d::Other>` to `Type<Other>`; closures keep the function they stand in.
+/// Characters of a word at most: names of nested types grow without measure.
+const WORD_CHARS: usize = 64;
+
+/// `a::b::Type<c::d::Other>` to `Type<Other>`; `<a::Type as b::Trait>::method` to `Type.method`;
+/// closures get a `+`.
 fn short(path: &str) -> String {
-    let mut out = String::new();
-    let mut part = String::new();
     let path = path.replace("::{{closure}}", "+").replace("dyn ", "");
-    for c in path.chars() {
+    let (mut out, mut part) = (String::new(), String::new());
+    let mut chars = path.chars().peekable();
+    while let Some(c) = chars.next() {
         match c {
-            ':' => part.clear(),
+            ':' if chars.peek() == Some(&':') => part.clear(),
+            ':' => {}
             '<' | '>' | ',' | ' ' | '(' | ')' | '[' | ']' | '&' | ';' => {
                 out.push_str(&part);
                 part.clear();
@@ -126,6 +131,14 @@ fn short(path: &str) -> String {
         }
     }
     out.push_str(&part);
+    if let Some((of, method)) = out.strip_prefix('<').and_then(|out| out.rsplit_once('>')) {
+        let of = of.rsplit_once(" for ").map_or(of, |(_, of)| of);
+        let of = of.split_once(" as ").map_or(of, |(of, _)| of);
+        out = format!("{of}.{method}");
+    }
+    if out.chars().count() > WORD_CHARS {
+        out = out.chars().take(WORD_CHARS - 1).chain(['…']).collect();
+    }
     out
 }
 
@@ -165,6 +178,10 @@ mod tests {
             Label::of_type::<T>()
         }
         assert_eq!(name(&timer).word(), "words_are_found_again_and_types_are_short+");
+        assert_eq!(short("<a::b::Manager as actix::Actor>::started::{{closure}}"), "Manager.started+");
+        assert_eq!(short("a::<impl x::Handler<y::Bye> for z::Manager>::handle"), "Manager.handle");
+        assert_eq!(short("/yamux/1.0.0"), "/yamux/1.0.0");
+        assert!(short(&"Vec<".repeat(100)).chars().count() <= WORD_CHARS);
         assert_eq!(Words::default().get(Label::NONE), None);
         assert_eq!(Words::default().get(label).as_deref(), Some("a word of this test"));
     }

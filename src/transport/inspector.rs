@@ -70,11 +70,13 @@ pub(crate) struct Inspector<T> {
     trace: ConnTrace,
     /// Since when the socket takes no bytes.
     blocked: Option<Instant>,
+    /// Bytes were written since the last flush.
+    unflushed: bool,
 }
 
 impl<T> Inspector<T> {
     pub(crate) fn new(io: T, tap: SharedTap, trace: ConnTrace) -> Self {
-        Self { io, tap, paused: false, trace, blocked: None }
+        Self { io, tap, paused: false, trace, blocked: None, unflushed: false }
     }
 
     /// The socket took bytes, or takes none now.
@@ -95,6 +97,7 @@ impl<T> Inspector<T> {
                     let ns = now.saturating_duration_since(since).as_nanos() as u64;
                     self.trace.record_at(now.into_std(), || Event::new(Kind::SocketReady).y(ns));
                 }
+                self.unflushed = true;
                 let wrote = || Event::new(Kind::SocketWrote).x(bytes as u64);
                 self.trace.record_at(now.into_std(), wrote);
             }
@@ -138,7 +141,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Inspector<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.io).poll_flush(cx);
-        if polled.is_ready() {
+        if polled.is_ready() && std::mem::take(&mut self.unflushed) {
             self.trace.record_soon(|| Event::new(Kind::SocketFlushed));
         }
         polled

@@ -9,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 use trunkline::{PeerAddr, PeerHandle, RequestError};
 
 use crate::chat::{Chat, Say};
+use crate::support::Over;
 use crate::support::{config, within};
 
 /// Drops one request at a moment of its life.
@@ -77,8 +78,8 @@ async fn nothing_is_left_of_dropped_requests(listen: &str) {
     assert!(cancelled > 100, "only {cancelled} were dropped before their end");
     assert_eq!(client.record(server.id()).await, None, "late answers are nobody's fault");
     assert_eq!((client.stats().in_flight(), peer.ended()), (0, None));
-    client.shutdown().await;
-    server.shutdown().await;
+    client.over().await;
+    server.over().await;
 }
 
 #[tokio::test]
@@ -121,6 +122,6 @@ async fn unanswered_requests_give_their_slots_back_when_dropped() {
         };
         within(Duration::from_secs(10), "a free slot", freed).await;
     }
-    client.shutdown().await;
-    server.shutdown().await;
+    client.over().await;
+    server.over().await;
 }

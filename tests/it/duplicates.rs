@@ -13,6 +13,7 @@ use trunkline::testing::raw_peer::{MULTISTREAM, RawConnection, message, proposal
 use trunkline::transport::addr::Endpoint;
 use trunkline::{Keypair, Network, NetworkEvent, PeerAddr, PeerId, SubstreamError};
 
+use crate::support::Over;
 use crate::support::{Blob, config, within};
 
 const HOLD: ProtocolId = ProtocolId::new("/test/hold/1");
@@ -47,8 +48,8 @@ async fn both_dials_of_a_simultaneous_dial_succeed() {
             let (to_b, to_a) = within(Duration::from_secs(10), "both dials", dials).await;
             assert_eq!(to_b.expect("a reaches b").id(), b.id());
             assert_eq!(to_a.expect("b reaches a").id(), a.id());
-            a.shutdown().await;
-            b.shutdown().await;
+            a.over().await;
+            b.over().await;
         }
     };
     LocalSet::new().run_until(rounds).await;

@@ -25,6 +25,7 @@ use trunkline::wire::segment::{Assembler, SegmentDecoder};
 use trunkline::{Direction, Keypair, Network, PeerAddr, PeerId, ProtocolId};
 
 use crate::chat::{ANSWER, CHAT, Chat, HELLO, Heard, NEWS, QUESTION, question};
+use crate::support::Over;
 use crate::support::{config, within};
 
 /// An observer in front of an exchange: it sees everything and takes nothing.
@@ -241,7 +242,7 @@ async fn nothing_is_lost_in_ten_thousand_deliveries() {
             };
             within(Duration::from_secs(60), &format!("seed {seed}"), play).await;
         }
-        node.shutdown().await;
+        node.over().await;
     };
     LocalSet::new().run_until(test).await;
 }
@@ -283,7 +284,7 @@ async fn nothing_is_lost_over_noise_and_yamux() {
         };
         within(Duration::from_secs(20), &format!("seed {seed}"), play).await;
     }
-    node.shutdown().await;
+    node.over().await;
 }
 
 fn tcp_addr(node: &Network) -> std::net::SocketAddr {
@@ -328,7 +329,7 @@ async fn nothing_is_lost_of_a_peer_in_a_hurry() {
         };
         within(Duration::from_secs(20), &format!("seed {seed}"), play).await;
     }
-    node.shutdown().await;
+    node.over().await;
 }
 
 /// A listener as it used to be done: the stream flows from the moment it is agreed on, because a

@@ -7,6 +7,7 @@ use trunkline::disconnect::{DisconnectReason, Disconnected};
 use trunkline::{NetworkEvent, PeerAddr, RequestError};
 
 use crate::chat::{Chat, Heard, Say};
+use crate::support::Over;
 use crate::support::{config, within};
 
 /// What the bad peer does to make a handler panic.
@@ -88,7 +89,7 @@ async fn a_panic_stays_in_its_session(trigger: Trigger) {
     let again = bad.dial(PeerAddr::try_from(server.listening()[0].clone()).unwrap()).await.unwrap();
     assert_eq!(again.request(Say::new("hi")).await.unwrap(), "hi");
     for node in [&bad, &good, &server] {
-        node.shutdown().await;
+        node.over().await;
     }
 }
 

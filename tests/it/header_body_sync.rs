@@ -10,6 +10,7 @@ use trunkline::protocols::eth::{Chain, Eth, EthEvent};
 use trunkline::sync::{EthSource, MemoryStore, SyncConfig, SyncHandle, Syncer};
 use trunkline::{Config, Keypair, Network, PeerAddr};
 
+use crate::support::Over;
 use crate::support::within;
 
 /// A node with a chain.
@@ -87,8 +88,8 @@ async fn six_hundred_blocks_of_every_transaction_type_arrive_as_they_are() {
     for block in blocks {
         assert_eq!(follower.store.block(block.number), Some(block));
     }
-    follower.network.shutdown().await;
-    server.network.shutdown().await;
+    follower.network.over().await;
+    server.network.over().await;
     assert_eq!(follower.network.stats().in_flight(), 0);
 }
 

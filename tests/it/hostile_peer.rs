@@ -19,6 +19,7 @@ use crate::chat::{
     ANSWER, CHAT, Chat, FOREIGN, HELLO, Heard, NEWS, OTHER_ANSWER, QUESTION, SILENCE, Say, question,
 };
 use crate::scene::{Liar, SOON, Scene, end_of, strict};
+use crate::support::Over;
 use crate::support::within;
 
 /// A segment as it is on the wire, true or not.
@@ -116,7 +117,7 @@ async fn every_breach_of_compression_ends_the_session_for_its_reason() {
         let ended = end_of(&mut events, liar.id).await;
         assert_eq!(ended, Disconnected::local(DisconnectReason::Breach(breach)), "{name}");
     }
-    node.shutdown().await;
+    node.over().await;
 }
 
 /// G1: a handshake that disagrees, or does not come, is no breach; a message that stops is slow.

@@ -13,6 +13,7 @@ use trunkline::transport::addr::Endpoint;
 use trunkline::{Config, Network, PeerAddr, PeerHandle, RequestError};
 
 use crate::chat::{Chat, Say};
+use crate::support::Over;
 use crate::support::{config, within};
 
 /// Stands between two nodes, so that the death of one can be had without a goodbye.
@@ -104,8 +105,8 @@ impl Scene {
         let peer = within(Duration::from_secs(10), "a session", self.client.dial(to)).await.unwrap();
         let answers = join_all((0..1024).map(|n| peer.request(Say::new(format!("{n}"))))).await;
         assert!(answers.iter().all(Result::is_ok), "{:?}", answers.iter().find(|answer| answer.is_err()));
-        self.client.shutdown().await;
-        self.server.shutdown().await;
+        self.client.over().await;
+        self.server.over().await;
     }
 }
 

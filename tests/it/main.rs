@@ -18,4 +18,6 @@ mod stalled_peer;
 mod static_peers;
 mod support;
 mod tidy;
+mod trace_cost;
 mod trace_lines;
+mod trace_world;

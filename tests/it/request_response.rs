@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::{FutureExt, StreamExt};
 use trunkline::RequestError;
 
+use crate::support::Over;
 use crate::support::{Blob, Bytes4, ECHO, GetBlob, SILENCE, pattern, two_nodes, within};
 
 async fn asks_and_is_answered(listen: &str) {
@@ -14,8 +15,8 @@ async fn asks_and_is_answered(listen: &str) {
             within(Duration::from_secs(10), "an answer", peer.ask::<Blob>(GetBlob(ECHO, size))).await;
         assert_eq!(answer.unwrap(), Bytes4(pattern(size)));
     }
-    client.shutdown().await;
-    server.shutdown().await;
+    client.over().await;
+    server.over().await;
     assert_eq!(client.stats().in_flight(), 0);
 }
 
@@ -45,8 +46,8 @@ async fn many_requests_in_flight_each_get_their_own_answer() {
         }
     });
     within(Duration::from_secs(20), "all answers", futures::future::join_all(asks)).await;
-    client.shutdown().await;
-    server.shutdown().await;
+    client.over().await;
+    server.over().await;
 }
 
 /// F15: a full table refuses at once and recovers.
@@ -59,6 +60,6 @@ async fn a_full_table_refuses_at_once() {
     let refused = peer.ask::<Blob>(GetBlob(ECHO, 1)).await;
     assert!(matches!(refused, Err(RequestError::Busy)), "{refused:?}");
     drop(waiting);
-    client.shutdown().await;
+    client.over().await;
     assert_eq!(client.stats().in_flight(), 0);
 }

@@ -13,6 +13,7 @@ use trunkline::transport::substream::Substream;
 use trunkline::{Config, Events, Keypair, Network, NetworkEvent, PeerAddr, PeerHandle, PeerId};
 
 use crate::chat::{CHAT, Chat, Say};
+use crate::support::Over;
 use crate::support::{self, within};
 
 pub(crate) const SOON: Duration = Duration::from_secs(10);
@@ -64,8 +65,8 @@ impl Scene {
     }
 
     pub(crate) async fn over(self) {
-        self.honest.0.shutdown().await;
-        within(SOON, "the shutdown", self.node.shutdown()).await;
+        self.honest.0.over().await;
+        within(SOON, "the shutdown", self.node.over()).await;
         assert_eq!(self.chat.serving(), 0);
     }
 }

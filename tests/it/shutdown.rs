@@ -7,6 +7,7 @@ use trunkline::disconnect::{DisconnectReason, Disconnected};
 use trunkline::{DialError, Network, NetworkEvent, PeerAddr, RequestError};
 
 use crate::chat::{Chat, Heard, Say};
+use crate::support::Over;
 use crate::support::{config, within};
 
 fn address(node: &Network) -> PeerAddr {
@@ -38,7 +39,7 @@ async fn a_shutdown_with_many_peers_is_over_within_its_time_and_tells_everybody(
     }
 
     let start = Instant::now();
-    within(Duration::from_secs(5), "the shutdown", server.shutdown()).await;
+    within(Duration::from_secs(5), "the shutdown", server.over()).await;
     assert!(start.elapsed() < Duration::from_secs(5));
     for result in join_all(ours).await {
         assert!(matches!(result.unwrap(), Err(RequestError::Shutdown)));
@@ -57,11 +58,11 @@ async fn a_shutdown_with_many_peers_is_over_within_its_time_and_tells_everybody(
     }
     assert_eq!((server.stats().in_flight(), server.peers().len(), chat.serving()), (0, 0, 0));
     // Twice is as good as once, and nothing can be begun any more.
-    within(Duration::from_secs(1), "a second shutdown", server.shutdown()).await;
+    within(Duration::from_secs(1), "a second shutdown", server.over()).await;
     let refused = server.dial("/memory/1".parse().unwrap()).await;
     assert!(matches!(refused, Err(DialError::Shutdown)), "{refused:?}");
     for (_, client, _) in &clients {
-        client.shutdown().await;
+        client.over().await;
     }
 }
 
@@ -80,7 +81,7 @@ async fn a_peer_that_never_reads_does_not_hold_up_a_shutdown() {
     }
     mux.open(1, crate::chat::CHAT, &behind).await.unwrap();
     within(Duration::from_secs(5), "the questions", chat.until_asked(8)).await;
-    within(Duration::from_secs(5), "the shutdown", server.shutdown()).await;
+    within(Duration::from_secs(5), "the shutdown", server.over()).await;
     drop(mux);
 }
 
@@ -111,14 +112,14 @@ async fn dropping_the_last_clone_ends_everything() {
         }
     };
     within(Duration::from_secs(5), "the last reference", freed).await;
-    client.shutdown().await;
+    client.over().await;
 }
 
 /// A node that was only started, and one that is dialling, shut down as well.
 #[tokio::test]
 async fn nodes_without_peers_shut_down_at_once() {
     let node = Chat::new().start(config("/memory/0")).await;
-    within(Duration::from_secs(1), "the shutdown", node.shutdown()).await;
+    within(Duration::from_secs(1), "the shutdown", node.over()).await;
     // Nobody answers behind this socket.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let to: PeerAddr = format!("/ip4/127.0.0.1/tcp/{}", silent.local_addr().unwrap().port()).parse().unwrap();
@@ -128,7 +129,7 @@ async fn nodes_without_peers_shut_down_at_once() {
         async move { node.dial(to).await }
     });
     tokio::task::yield_now().await;
-    within(Duration::from_secs(5), "the shutdown", node.shutdown()).await;
+    within(Duration::from_secs(5), "the shutdown", node.over()).await;
     let result = within(Duration::from_secs(5), "the dial", dialling).await.unwrap();
     assert!(matches!(result, Err(DialError::Shutdown)), "{result:?}");
 }
@@ -151,10 +152,10 @@ async fn events_come_in_their_order() {
     while names.last() != Some(&"up") {
         names.push(name(within(Duration::from_secs(5), "an event", events.next()).await.unwrap()));
     }
-    client.shutdown().await;
+    client.over().await;
     let down = within(Duration::from_secs(5), "the end", chat.down(client.id())).await;
     assert_eq!(down, Disconnected::remote(DisconnectReason::ClientQuitting));
-    server.shutdown().await;
+    server.over().await;
     drop(server);
     while let Some(event) = within(Duration::from_secs(5), "an event", events.next()).await {
         names.push(name(event));

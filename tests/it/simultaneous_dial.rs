@@ -7,6 +7,7 @@ use trunkline::disconnect::{DisconnectReason, Disconnected};
 use trunkline::{Config, DialError, Keypair, Network, NetworkEvent, PeerAddr, SessionId};
 
 use crate::chat::{Chat, Say};
+use crate::support::Over;
 use crate::support::{config, within};
 
 fn address(node: &Network) -> PeerAddr {
@@ -61,8 +62,8 @@ async fn one_connection_survives(listen: &str) {
         assert_eq!((a.record(b.id()).await, b.record(a.id()).await), (None, None), "round {round}");
         let still = (a.peer(&b.id()).unwrap().session(), b.peer(&a.id()).unwrap().session());
         assert_eq!(still, (to_b.session(), to_a.session()), "round {round}");
-        a.shutdown().await;
-        b.shutdown().await;
+        a.over().await;
+        b.over().await;
     }
 }
 
@@ -89,7 +90,7 @@ async fn nobody_connects_to_himself() {
         }
         assert!(node.peers().is_empty() && chat.log().is_empty());
         assert_eq!(node.record(node.id()).await, None);
-        node.shutdown().await;
+        node.over().await;
     }
 }
 
@@ -106,8 +107,8 @@ async fn dialling_a_connected_peer_gives_its_session() {
     }
     assert_eq!((first.ended(), client.peers().len(), server.peers().len()), (None, 1, 1));
     assert_eq!(first.request(Say::new("hi")).await.unwrap(), "hi");
-    client.shutdown().await;
-    server.shutdown().await;
+    client.over().await;
+    server.over().await;
 }
 
 async fn node_with(chat: &std::sync::Arc<Chat>, config: Config, key: &Keypair) -> Network {
@@ -134,6 +135,6 @@ async fn a_second_node_with_the_same_identity_does_not_evict_the_first() {
     assert_eq!(server.peers().iter().map(|peer| peer.session()).collect::<Vec<_>>(), before);
     assert_eq!(session.request(Say::new("still here")).await.unwrap(), "still here");
     for node in [&first, &second, &server] {
-        node.shutdown().await;
+        node.over().await;
     }
 }

@@ -9,6 +9,7 @@ use trunkline::disconnect::DisconnectReason;
 use trunkline::{Config, Events, Keypair, Network, NetworkEvent, PeerHandle};
 
 use crate::chat::{Chat, Say};
+use crate::support::Over;
 use crate::support::{addr, config};
 
 async fn start_here(chat: &Arc<Chat>, config: Config, key: &Keypair) -> Network {
@@ -62,7 +63,7 @@ async fn an_absent_peer_is_dialled_with_doubling_pauses() {
             let late = heard.elapsed().saturating_sub(pause);
             assert!(heard.elapsed() >= pause && late <= Duration::from_millis(2), "{late:?}");
         }
-        node.shutdown().await;
+        node.over().await;
     };
     LocalSet::new().run_until(test).await;
 }
@@ -96,7 +97,7 @@ async fn a_lost_peer_is_found_again() {
         let took = lost.elapsed();
         assert!(took >= Duration::from_millis(800) && took < Duration::from_millis(1300), "{took:?}");
         // It goes for a minute and comes back.
-        server.shutdown().await;
+        server.over().await;
         down(&mut events).await;
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(follower.peers().is_empty());
@@ -104,8 +105,8 @@ async fn a_lost_peer_is_found_again() {
         let back = Instant::now();
         assert_eq!(up(&mut events).await.id(), peer.id());
         assert!(back.elapsed() <= Duration::from_secs(19), "{:?}", back.elapsed());
-        follower.shutdown().await;
-        server.shutdown().await;
+        follower.over().await;
+        server.over().await;
     };
     LocalSet::new().run_until(test).await;
 }
@@ -129,7 +130,7 @@ async fn a_static_peer_needs_no_slot() {
         while up(&mut events).await.id() != other.id() {}
         assert_eq!(node.peers().len(), 2);
         for node in [&node, &server, &other] {
-            node.shutdown().await;
+            node.over().await;
         }
     };
     LocalSet::new().run_until(test).await;

@@ -101,3 +101,17 @@ pub(crate) async fn within<T>(limit: Duration, what: &str, future: impl Future<O
         Err(_) => panic!("not within {limit:?}: {what}"),
     }
 }
+
+/// How every scenario ends: shut down, and no request is left without an end (O-1).
+pub(crate) trait Over {
+    async fn over(&self);
+}
+
+impl Over for Network {
+    async fn over(&self) {
+        self.shutdown().await;
+        let counts = self.trace().counts();
+        assert_eq!(counts.open, 0, "orphans: {counts:?}");
+        assert!(counts.recorded > 0, "nothing was recorded");
+    }
+}

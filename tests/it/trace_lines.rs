@@ -7,6 +7,7 @@ use trunkline::trace::tools::read::Reader;
 use trunkline::trace::{EventId, Kind, Line, Record, TraceConfig};
 use trunkline::{Direction, Network, PeerAddr};
 
+use crate::support::Over;
 use crate::support::{self, ECHO, GetBlob, SILENCE, within};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -75,8 +76,8 @@ async fn a_request_leaves_a_whole_life_line_on_both_sides() {
             assert_eq!(life[8.min(life.len() - 1)].proto.as_deref(), Some("/test/blob/1"));
             assert!(life.iter().all(|record| record.conn == life[0].conn && record.conn > 0));
         }
-        client.shutdown().await;
-        server.shutdown().await;
+        client.over().await;
+        server.over().await;
         let theirs = recorded(&server);
         let served = lives(&theirs, Direction::Inbound);
         assert_eq!(served.len(), 2);
@@ -104,8 +105,8 @@ async fn a_live_file_ends_with_its_counts_and_holds_every_terminal() {
         tokio::time::timeout(Duration::from_millis(50), silent).await
     });
     assert!(answer.is_ok() && silent.is_err());
-    client.shutdown().await;
-    server.shutdown().await;
+    client.over().await;
+    server.over().await;
     let bytes = std::fs::read(&file).expect("the live file");
     std::fs::remove_file(&file).expect("the live file is ours");
     let lines: Vec<Line> = Reader::new(&bytes[..]).map(|line| line.expect("readable")).collect();

@@ -74,9 +74,9 @@ class Terminal:
 def quits():
     with Terminal("--ttl", "60s") as t:
         t.until("1 requests")
-        for key, shown in ((b"2", "busy for"), (b"3", "last byte"), (b"\t", "protocol"), (b"/", "use it")):
+        for key, shown in ((b"2", "doing"), (b"3", "last byte"), (b"\t", "protocol"), (b"/", "enter use")):
             t.type(key), t.until(shown)
-        t.type(b"abc\r"), t.until("filter: abc"), t.type(b"p"), t.until("paused"), t.type(b"\x1b[B\r"), t.type(b"q")
+        t.type(b"kind=abc\r"), t.until("filter: kind=abc"), t.type(b"p"), t.until("paused"), t.type(b"\x1b[B\r"), t.type(b"q")
         t.end(0)
         assert b"end " in t.seen[t.seen.rindex(LEAVE):], "the last line is missing"
 

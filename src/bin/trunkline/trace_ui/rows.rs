@@ -44,7 +44,7 @@ impl Tab {
                 ("id", 10),
             ],
             Self::Actors => &[
-                ("actor", 16),
+                ("actor", 20),
                 ("peer", 13),
                 ("box", 4),
                 ("doing", 0),

@@ -93,7 +93,7 @@ impl Model {
                 self.trouble(record, TroubleKind::Handler, at.saturating_sub(record.y), actor);
                 self.actor(record, |info| info.busy = None);
             }
-            Kind::TimerFired => {
+            Kind::TimerFinished => {
                 self.work(actor, &record.name, |work| work.run.record(record.y));
                 self.trouble(record, TroubleKind::Handler, at.saturating_sub(record.y), actor);
             }
