@@ -1,4 +1,4 @@
-//! The `trunkline` command: serve and follow a chain, ping a peer, make keys.
+//! The `trunkline` command: serve and follow a chain, ping a peer, make keys, ask traces.
 //!
 //! Owns: options, output, exit codes. Never: a protocol or a rule of one; those are the library's.
 //! Exit 0: done. Exit 1: tried, and it did not come about. Exit 2: unusable options, files,
@@ -14,6 +14,7 @@ mod node;
 mod ping;
 mod signals;
 mod status_probe;
+mod trace;
 mod trace_ui;
 
 use std::io::IsTerminal;
@@ -25,7 +26,7 @@ use tracing_subscriber::EnvFilter;
 
 use failure::{Failure, one_line};
 
-/// Peer connections for Ethereum over libp2p: serve and follow a chain, ping peers, make keys.
+/// Peer connections for Ethereum over libp2p: serve and follow a chain, ping peers, make keys, ask traces.
 ///
 /// Exit code 0: done. 1: tried, and it did not come about. 2: unusable options, files, addresses or
 /// ports; nothing was done.
@@ -47,6 +48,7 @@ enum Command {
     Node(Box<node::NodeArgs>),
     Ping(ping::PingArgs),
     Key(key::KeyArgs),
+    Trace(trace::TraceArgs),
 }
 
 impl Command {
@@ -78,6 +80,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Node(args) => on_runtime(node::run(*args, cli.json)),
         Command::Ping(args) => on_runtime(ping::run(args, cli.json)),
         Command::Key(args) => key::run(&args, cli.json),
+        Command::Trace(args) => trace::run(&args, cli.json),
     }
 }
 

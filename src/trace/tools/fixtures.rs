@@ -7,6 +7,7 @@ use crate::trace::kind::Kind;
 use crate::trace::record::{EventId, Header, Line, Name, Record};
 
 /// A trace that is being told. Times are in milliseconds.
+#[derive(Clone)]
 pub(crate) struct Story {
     pub(crate) lines: Vec<Line>,
     next: u64,
@@ -202,7 +203,8 @@ impl Story {
                 last = record.at;
                 return (last, record.id);
             }
-            (last, EventId::new(0, 0))
+            let first = matches!(line, Line::Header(_));
+            (last, EventId(if first { 0 } else { u64::MAX }))
         });
         lines
     }

@@ -31,6 +31,11 @@ pub fn moment(ns: u64) -> String {
     format!("{}.{:06}", ns / 1_000_000_000, ns % 1_000_000_000 / 1000)
 }
 
+/// A moment of a trace to the millisecond, for tables.
+pub fn seconds(ns: u64) -> String {
+    format!("{}.{:03}", ns / 1_000_000_000, ns % 1_000_000_000 / 1_000_000)
+}
+
 /// Bytes as people say it.
 pub fn bytes(n: u64) -> String {
     match n {

@@ -2,7 +2,9 @@
 
 use trunkline::trace::EventId;
 use trunkline::trace::tools::Model;
+use trunkline::trace::tools::follow::{Chain, follow};
 use trunkline::trace::tools::show::{Table, bytes, duration, escape};
+use trunkline::trace::tools::stuck::Options;
 
 use super::rows::{Key, peer_of, state, three, waits_for};
 
@@ -30,6 +32,11 @@ fn of_request(key: EventId, model: &Model, now: u64) -> Vec<String> {
         peer_of(model, life.conn),
         life.wire.map_or(String::new(), |wire| format!(", id {wire}")),
     )];
+    // Without the chain of causes, which takes the events themselves.
+    let followed = follow(model, life, &Chain::new(model, life), Options::default());
+    for finding in &followed.findings {
+        lines.push(format!("cause: {}: {}", finding.cause.name(), finding.sentence));
+    }
     lines.push(format!("{:>10} {:>10}  step", "at", "wait"));
     let mut before = began;
     for (at, mark) in life.path() {

@@ -4,7 +4,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Paragraph, Row as TableRow, Table, TableState};
+use ratatui::widgets::{Paragraph, Row as TableRow, Table, TableState, Wrap};
 use trunkline::trace::tools::Model;
 use trunkline::trace::tools::show::{duration, peer};
 
@@ -133,7 +133,8 @@ fn draw_detail(frame: &mut Frame<'_>, area: Rect, mut lines: Vec<String>, scroll
     let end = u16::try_from(lines.len() - 1).unwrap_or(u16::MAX);
     let mut lines: Vec<Line<'_>> = lines.into_iter().map(Line::raw).collect();
     lines[0] = lines[0].clone().style(Style::new().add_modifier(Modifier::BOLD));
-    frame.render_widget(Paragraph::new(lines).scroll((scrolled.min(end), 0)), area);
+    frame
+        .render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }).scroll((scrolled.min(end), 0)), area);
 }
 
 fn style(tint: Tint) -> Style {

@@ -84,7 +84,7 @@ fn model() -> Model {
 }
 
 fn screen(model: &Model, state: &UiState, around: &Around) -> Vec<String> {
-    let mut terminal = Terminal::new(TestBackend::new(120, 14)).unwrap();
+    let mut terminal = Terminal::new(TestBackend::new(124, 14)).unwrap();
     terminal.draw(|frame| draw(frame, model, NOW, state, around)).unwrap();
     let buffer = terminal.backend().buffer();
     let row = |y| (0..buffer.area.width).map(|x| buffer[(x, y)].symbol()).collect::<String>();
@@ -108,10 +108,10 @@ fn open_requests_stand_on_top_the_oldest_first_with_what_they_wait_for() {
     let expected = "\
 2 open  1 peers  42 events  5 lost
 1 requests  2 actors  3 peers
-  age     peer          dir kind             wait    state                               step       protocol  id
-> 2.30 s  16Uiu2…JYsWdd out GetBlockHeaders  2.30 s  waits for the peer's answer         written    eth       0.1
-  500 ms  16Uiu2…JYsWdd in  GetBlockHeaders  499 ms  waits for the protocol's reply      delivered  eth       0.20
-  50.0 ms 16Uiu2…JYsWdd out GetBlockHeaders  40.0 ms timed_out                           written    eth       0.40";
+  age     peer          dir kind             wait    state                                   step       protocol  id
+> 2.30 s  16Uiu2…JYsWdd out GetBlockHeaders  2.30 s  waits for the peer's answer             written    eth       0.1
+  500 ms  16Uiu2…JYsWdd in  GetBlockHeaders  499 ms  waits for the protocol's reply          delivered  eth       0.20
+  50.0 ms 16Uiu2…JYsWdd out GetBlockHeaders  40.0 ms timed_out                               written    eth       0.40";
     assert_eq!(lines[..6].join("\n"), expected);
     assert!(lines[13].contains("q quit") && lines[13].ends_with("head #5"), "{}", lines[13]);
 }
@@ -123,7 +123,7 @@ fn actors_and_peers_have_tables_of_their_own() {
     let actors = screen(&model, &state, &Around::default());
     assert_eq!(
         actors[3],
-        "> PeerSession 7    16Uiu2…JYsWdd 4    Ask for 499 ms                   100     \
+        "> PeerSession 7        16Uiu2…JYsWdd 4    Ask for 499 ms                   100     \
          12.0us/12.0us/12.0us 50.3ms/100ms/100ms"
     );
     press(&mut state, &model, &[KeyCode::Tab]);
@@ -141,6 +141,8 @@ fn the_life_line_shows_each_hop_with_its_wait() {
     let lines = screen(&model, &state, &Around::default());
     let expected = "\
 request 0.1: GetBlockHeaders of eth to 16Uiu2…JYsWdd, id 65536
+cause: peer_not_answering: request 0.1 (eth GetBlockHeaders to 16Uiu2…JYsWdd): written 2.30 s ago, peer is not answering:
+last byte from it 2.00 s ago
         at       wait  step
      +0 ns       0 ns  created     in PeerSession 7
   +1.00 ms    1.00 ms  encoded     in PeerSession 7
@@ -149,7 +151,7 @@ request 0.1: GetBlockHeaders of eth to 16Uiu2…JYsWdd, id 65536
 question 30 B, answer 4500 B
 peer: up
 last byte of the peer: 2.00 s ago";
-    assert_eq!(lines[2..11].join("\n"), expected);
+    assert_eq!(lines[2..13].join("\n"), expected);
     press(&mut state, &model, &[KeyCode::Esc]);
     assert!(screen(&model, &state, &Around::default())[3].starts_with("> 2.30 s"));
 }

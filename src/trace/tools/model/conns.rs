@@ -154,7 +154,14 @@ impl Conn {
 
     /// Whether it has ended, one way or another.
     pub fn is_over(&self) -> bool {
-        self.closed.is_some() || self.failed.is_some() || self.ended.is_some()
+        self.over_at().is_some()
+    }
+
+    /// When its end was decided.
+    pub fn over_at(&self) -> Option<u64> {
+        let ended = self.ended.as_ref().map(|(at, ..)| *at);
+        let failed = self.failed.as_ref().map(|(at, _)| *at);
+        ended.or(failed).or(self.closed.as_ref().map(|(at, _)| *at))
     }
 }
 

@@ -1,0 +1,98 @@
+//! The options of `trunkline trace`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use trunkline::trace::tools::Filter;
+
+use super::files::Files;
+use crate::duration;
+use crate::failure::Failure;
+
+/// Asks trace files: what is stuck, why a request waited, what every actor did.
+///
+/// Traces are written by `trunkline node --trace DIR` and by the flight recorder. A folder stands for
+/// all *.jsonl files in it.
+///
+/// A FILTER chooses among what is shown. Its terms are joined by spaces, all must hold:
+///   peer=16Uiu2  proto=eth  kind=GetBlockHeaders  id=1.42  dir=out  state!=ok  state=open
+///   wait>5ms  conn=3
+/// Operators are = != > < >= <= and ~ (contains). `peer` takes the beginning or the end of an id.
+/// In a shell, quote terms with > or <.
+///
+/// Exit code 0: answered. 1: `stuck` found something, or there is nothing to follow. 2: a file is
+/// missing, empty, broken or no trace.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct TraceArgs {
+    #[command(subcommand)]
+    pub(super) command: TraceCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum TraceCommand {
+    /// Names what blocks or blocked: a mailbox, a handler, a window, a peer, a limit, ... Start here.
+    ///
+    /// Looks at where things stand at the end of the trace, and at what was slow or failed before.
+    /// With the files of both nodes of a connection it says where it stood on the other side. Exit
+    /// code 1 if anything was found, so that scripts can watch.
+    Stuck {
+        #[command(flatten)]
+        question: Question,
+        /// What took longer than this was slow.
+        #[arg(long, value_name = "D", default_value = "1s", value_parser = duration::parse)]
+        over: Duration,
+    },
+    /// Lists requests, the oldest first.
+    Requests {
+        #[command(flatten)]
+        question: Question,
+        /// Shows so many (default 40; with --json all).
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+    },
+    /// Shows what actors handled, how long that took, and what waits in their mailboxes.
+    Actors {
+        #[command(flatten)]
+        question: Question,
+        /// Shows so many actors (default 40; with --json all).
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+    },
+    /// Shows why each connection closed, or never became a session, with its last events.
+    Peers {
+        #[command(flatten)]
+        question: Question,
+    },
+    /// Counts outcomes, latencies by kind of request, waits by hop.
+    Stats {
+        #[command(flatten)]
+        question: Question,
+    },
+}
+
+/// Files, and a filter behind them.
+#[derive(Debug, clap::Args)]
+pub(super) struct Question {
+    /// Trace files or folders of them, then terms of a filter.
+    #[arg(value_name = "FILE|FILTER", required = true)]
+    words: Vec<String>,
+}
+
+impl Question {
+    /// Tells files from terms.
+    pub(super) fn split(&self) -> Result<(Files, Filter), Failure> {
+        split(&self.words)
+    }
+}
+
+pub(super) fn split(words: &[String]) -> Result<(Files, Filter), Failure> {
+    let is_term = |word: &&String| {
+        // An argument may hold several terms, or begin with a space.
+        word.split_whitespace().next().is_some_and(Filter::is_term) && !PathBuf::from(word).exists()
+    };
+    let terms: Vec<&str> = words.iter().filter(is_term).map(String::as_str).collect();
+    let filter = terms.join(" ").parse().map_err(Failure::unusable)?;
+    let paths = words.iter().filter(|word| !is_term(word)).map(PathBuf::from);
+    Ok((Files::find(paths)?, filter))
+}
