@@ -20,4 +20,6 @@ mod support;
 mod tidy;
 mod trace_cost;
 mod trace_lines;
+#[cfg(feature = "trace-tools")]
+mod trace_page;
 mod trace_world;

@@ -198,7 +198,7 @@ impl Chain {
     pub fn collect(&mut self, line: &Line) {
         let Line::Event(record) = line else { return };
         // The end of a handler that belongs to the chain tells how long it ran.
-        let finish = matches!(record.kind, Kind::MsgFinished | Kind::ItemFinished)
+        let finish = matches!(record.kind, Kind::MsgFinished | Kind::ItemFinished | Kind::TimerFinished)
             && record.cause.is_some_and(|cause| self.wanted.contains(&cause));
         if (finish || self.wanted.contains(&record.id)) && self.records.len() < 2 * CHAIN_MAX {
             self.records.push(record.clone());
@@ -318,7 +318,7 @@ pub fn text(found: &Followed) -> String {
     }
     let longest = found.hops.iter().map(|hop| hop.wait_ns).chain([found.standing_ns]).max().unwrap_or(0);
     out.push('\n');
-    let bar = |ns: u64| "#".repeat((u128::from(ns) * 30 / u128::from(longest.max(1))) as usize);
+    let bar = |ns: u64| "#".repeat((u128::from(ns) * 24 / u128::from(longest.max(1))) as usize);
     for hop in &found.hops {
         let place = place(hop.actor, hop.actor_name.as_ref());
         let line = format!(

@@ -5,6 +5,8 @@
 //! are functions of models. What a file says is not trusted: it is bounded and escaped.
 
 pub mod actors;
+pub mod diff;
+pub mod export;
 pub mod filter;
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -12,6 +14,7 @@ pub mod follow;
 pub mod histogram;
 #[cfg(test)]
 mod large;
+pub mod merge;
 pub mod model;
 pub mod peers;
 pub mod picture;

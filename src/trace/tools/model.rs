@@ -156,6 +156,9 @@ pub struct Conn {
     pub socket: Option<u64>,
     /// When the session was started.
     pub session_at: Option<u64>,
+    /// Substreams whose protocol is being agreed on: since when, and what was proposed, by the event
+    /// that began it.
+    pub negotiating: BTreeMap<EventId, (u64, Name)>,
     /// Bytes that waited when the substream of an exchange last took no more.
     pub window_bytes: u64,
     /// When it was known which protocols the peer speaks.

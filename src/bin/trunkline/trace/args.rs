@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use trunkline::trace::tools::Filter;
+use trunkline::trace::tools::export::Format;
+use trunkline::trace::tools::follow::Which;
 
 use super::files::Files;
 use crate::duration;
@@ -69,6 +71,51 @@ pub(super) enum TraceCommand {
         #[command(flatten)]
         question: Question,
     },
+    /// Shows one request: the wait at each hop, why, and what caused what.
+    Follow {
+        /// The request (an id such as 1.42, its beginning, `last` or `slowest`), one trace file, and
+        /// terms of a filter to choose by, in any order.
+        #[arg(value_name = "ID|FILE|FILTER", required = true)]
+        words: Vec<String>,
+    },
+    /// Compares two traces: outcomes, latencies, waits by hop, and what got worse.
+    Diff {
+        /// The first trace, the second one, then terms of a filter.
+        #[arg(value_name = "FILE|FILTER", required = true)]
+        words: Vec<String>,
+    },
+    /// Joins the traces of nodes that talked to each other: where the time of each request went.
+    ///
+    /// Connections are joined by their addresses or peer ids, requests by their ids on the wire; the
+    /// clocks are compared by the requests themselves.
+    Merge {
+        #[command(flatten)]
+        question: Question,
+        /// Writes the events of all files, on one time axis, to this file as JSON lines.
+        #[arg(short, long, value_name = "OUT")]
+        output: Option<PathBuf>,
+        /// Shows so many requests (default 40; with --json all).
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+    },
+    /// Writes a trace, or the joined traces of several nodes, for other programs.
+    Export {
+        /// Trace files or folders of them.
+        #[arg(value_name = "FILE", required = true)]
+        words: Vec<String>,
+        /// perfetto (also chrome://tracing), mermaid, html (one page that needs nothing else),
+        /// prometheus or shiviz.
+        #[arg(long, value_name = "FORMAT", value_parser = format)]
+        format: Format,
+        /// Writes to this file instead of stdout.
+        #[arg(short, long, value_name = "OUT")]
+        output: Option<PathBuf>,
+    },
+}
+
+fn format(text: &str) -> Result<Format, String> {
+    let known = Format::ALL.map(Format::name).join(", ");
+    text.parse().map_err(|_| format!("not one of {known}"))
 }
 
 /// Files, and a filter behind them.
@@ -84,6 +131,27 @@ impl Question {
     pub(super) fn split(&self) -> Result<(Files, Filter), Failure> {
         split(&self.words)
     }
+}
+
+/// Tells the request that is meant from files and terms. Without one the slowest is meant.
+pub(super) fn split_id(words: &[String]) -> Result<(Which, Files, Filter), Failure> {
+    let is_id = |word: &String| {
+        let ring = word.split('.').next().unwrap_or_default();
+        let digits = !ring.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        (digits || word == "last" || word == "slowest") && !PathBuf::from(word).exists()
+    };
+    let mut ids = words.iter().filter(|word| is_id(word));
+    let which = match (ids.next().map(String::as_str), ids.next()) {
+        (_, Some(second)) => {
+            return Err(Failure::Unusable(format!("one request at a time, not {second} as well")));
+        }
+        (None | Some("slowest"), None) => Which::Slowest,
+        (Some("last"), None) => Which::Last,
+        (Some(id), None) => Which::Id(id.to_owned()),
+    };
+    let others: Vec<String> = words.iter().filter(|word| !is_id(word)).cloned().collect();
+    let (files, filter) = split(&others)?;
+    Ok((which, files, filter))
 }
 
 pub(super) fn split(words: &[String]) -> Result<(Files, Filter), Failure> {

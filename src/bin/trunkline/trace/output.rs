@@ -60,6 +60,15 @@ impl Output {
         self.write(&format!("{}\n", show::json(&line)))
     }
 
+    /// Something that has a form of its own.
+    pub(super) fn raw(
+        &mut self,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        let written = write(&mut self.out);
+        self.done(written)
+    }
+
     /// Everything is there.
     pub(super) fn finish(&mut self) -> Result<(), Failure> {
         let flushed = self.out.flush();

@@ -87,15 +87,11 @@ impl Model {
                 self.trouble(record, TroubleKind::Mailbox, since, actor);
                 self.begins(record);
             }
-            Kind::ItemStarted => self.begins(record),
-            Kind::MsgFinished | Kind::ItemFinished => {
+            Kind::ItemStarted | Kind::TimerStarted => self.begins(record),
+            Kind::MsgFinished | Kind::ItemFinished | Kind::TimerFinished => {
                 self.work(actor, &record.name, |work| work.run.record(record.y));
                 self.trouble(record, TroubleKind::Handler, at.saturating_sub(record.y), actor);
                 self.actor(record, |info| info.busy = None);
-            }
-            Kind::TimerFinished => {
-                self.work(actor, &record.name, |work| work.run.record(record.y));
-                self.trouble(record, TroubleKind::Handler, at.saturating_sub(record.y), actor);
             }
             Kind::MsgAbandoned => {
                 let since = at.saturating_sub(record.y);

@@ -39,7 +39,7 @@ impl Model {
                 kind,
                 conn: record.conn,
                 actor: record.actor,
-                name: record.name.clone(),
+                name: record.name.clone().or_else(|| record.text.clone()),
                 proto: record.proto.clone(),
                 how: record.how.clone(),
                 from,
@@ -119,6 +119,13 @@ impl Conn {
                 let since = self.window_blocked.remove(&proto(record));
                 let from = since.unwrap_or(at.saturating_sub(record.y));
                 trouble = Some((TroubleKind::WindowBlocked, from, self.window_bytes));
+            }
+            Kind::SubstreamAsked if self.negotiating.len() < STEPS_MAX => {
+                self.negotiating.insert(record.id, (at, text()));
+            }
+            Kind::SubstreamAgreed | Kind::SubstreamFailed => {
+                let asked = record.cause.and_then(|cause| self.negotiating.remove(&cause));
+                trouble = asked.map(|(from, _)| (TroubleKind::Negotiation, from, 0));
             }
             Kind::AnswerDropped => trouble = Some((TroubleKind::AnswerDropped, at, record.x)),
             _ => {}

@@ -16,6 +16,8 @@ pub enum TroubleKind {
     SocketBlocked,
     /// The substream of an exchange took no bytes. `n`: bytes that waited.
     WindowBlocked,
+    /// A substream's protocol was not agreed on for long. `name`: what came of it.
+    Negotiation,
     /// A handler ran for long. `name`: what it handled.
     Handler,
     /// An actor kept its thread for long in one go.

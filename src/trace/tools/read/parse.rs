@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::Words;
+use super::scan::scan;
 use crate::ids::Direction;
 use crate::trace::kind::{Field, Kind};
 use crate::trace::record::{EventId, Header, Line, Record};
@@ -19,13 +20,13 @@ pub(super) enum Parsed {
 
 /// A string that is borrowed from the line unless it holds escapes. (Inside an `Option` serde
 /// borrows only what asks for it itself.)
-#[derive(Debug, Default, Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+#[derive(Debug, Default, PartialEq, Deserialize)]
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// Every field that a line may have, whatever it is.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-struct Raw<'a> {
+pub(super) struct Raw<'a> {
     #[serde(borrow)]
     ev: Option<Text<'a>>,
     t: Option<u64>,
@@ -65,6 +66,51 @@ struct Raw<'a> {
     orphans: u64,
 }
 
+impl<'a> Raw<'a> {
+    /// Fills in a field that holds a string; `None`: no such field does.
+    pub(super) fn set_text(&mut self, key: &str, value: Text<'a>) -> Option<()> {
+        let field = match key {
+            "ev" => &mut self.ev,
+            "id" => &mut self.id,
+            "by" => &mut self.by,
+            "dir" => &mut self.dir,
+            "r" => &mut self.r,
+            "name" => &mut self.name,
+            "proto" => &mut self.proto,
+            "how" => &mut self.how,
+            "text" => &mut self.text,
+            "node" => &mut self.node,
+            "reason" => &mut self.reason,
+            _ => return None,
+        };
+        *field = Some(value);
+        Some(())
+    }
+
+    /// Fills in a field that holds a number; `None`: no such field does, or it is too large.
+    pub(super) fn set_number(&mut self, key: &str, value: u64) -> Option<()> {
+        match key {
+            "t" => self.t = Some(value),
+            "a" => self.a = value.try_into().ok()?,
+            "c" => self.c = value.try_into().ok()?,
+            "wire" => self.wire = value,
+            "to" => self.to = value,
+            "bytes" => self.bytes = value,
+            "ns" => self.ns = value,
+            "stream" => self.stream = value,
+            "n" => self.n = value,
+            "v" => self.v = value.try_into().ok()?,
+            "unix_ns" => self.unix_ns = value,
+            "ring" => self.ring = value.try_into().ok()?,
+            "requests" => self.requests = value,
+            "events" => self.events = value,
+            "orphans" => self.orphans = value,
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
 /// The version that a header names, whatever else it says.
 pub(super) fn version(line: &[u8]) -> Option<u64> {
     #[derive(Deserialize)]
@@ -78,7 +124,10 @@ pub(super) fn version(line: &[u8]) -> Option<u64> {
 
 /// Reads one line.
 pub(super) fn line(line: &[u8], words: &mut Words) -> Result<Parsed, String> {
-    let raw: Raw<'_> = serde_json::from_slice(line).map_err(|error| said(&error))?;
+    let raw = match scan(line) {
+        Some(raw) => raw,
+        None => serde_json::from_slice(line).map_err(|error| said(&error))?,
+    };
     let Some(ev) = &raw.ev else { return Err("no ev".to_owned()) };
     let line = match &*ev.0 {
         "trace.start" => Line::Header(Header {

@@ -69,6 +69,24 @@ proptest! {
     }
 
     #[test]
+    fn the_quick_way_and_the_general_one_agree(
+        record in records(),
+        flip in proptest::option::of((0..10_000_usize, any::<u8>())),
+    ) {
+        let mut line = Vec::new();
+        json::write(&Line::Event(record), &mut line);
+        line.pop();
+        if let Some((place, byte)) = flip {
+            let place = place % line.len();
+            line[place] = byte;
+        }
+        if let Some(quick) = scan::scan(&line) {
+            let general: parse::Raw<'_> = serde_json::from_slice(&line).expect("the general one takes it as well");
+            prop_assert_eq!(quick, general);
+        }
+    }
+
+    #[test]
     fn junk_is_refused_without_a_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         drop(read(&bytes));
         bytes.splice(0..0, HEADER.bytes());
@@ -143,6 +161,29 @@ fn kinds_and_fields_of_a_later_program_are_passed_over() {
     let mut reader = Reader::new(text.as_bytes());
     let lines: Vec<_> = reader.by_ref().collect::<Result<_, _>>().expect("readable");
     assert_eq!((lines.len(), reader.unknown()), (2, 1));
+}
+
+#[test]
+fn lines_as_we_write_them_go_the_quick_way() {
+    let line = br#"{"t":1,"id":"1.2","by":"1.1","a":3,"ev":"req.ended","c":1,"dir":"out","how":"ok","wire":0,"ns":7}"#;
+    assert!(scan::scan(line).is_some());
+    for other in [
+        r#"{"t":1,"t":2}"#,
+        r#"{"t":01}"#,
+        r#"{"t":18446744073709551616}"#,
+        r#"{"a":4294967296}"#,
+        r#"{"t":"1"}"#,
+        r#"{"ev":1}"#,
+        r#"{"ev":"\u0061"}"#,
+        r#"{"t":1,}"#,
+        r#"{"t":1}}"#,
+        r#"{"t": 1}"#,
+        r#"{}"#,
+        r#"{"more":1}"#,
+        "",
+    ] {
+        assert_eq!(scan::scan(other.as_bytes()), None, "{other}");
+    }
 }
 
 #[test]

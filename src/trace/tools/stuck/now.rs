@@ -14,6 +14,7 @@ pub(super) fn find(model: &Model, options: Options) -> Vec<Finding> {
     now.mailboxes();
     for conn in model.conns.values().filter(|conn| !conn.is_over()) {
         now.coming_up(conn);
+        now.negotiating(conn);
         now.blocked(conn);
     }
     for life in model.lives.values().filter(|life| life.end.is_none()) {
@@ -129,6 +130,30 @@ impl Now<'_> {
         let mut finding = Finding::new(cause, conn.began, self.end, sentence).on(self.model, conn.number);
         finding.last_byte_ns = conn.last_in;
         self.found.add(Episode::Like(cause, conn.number, None, None), finding);
+    }
+
+    /// Substreams whose protocol has not been agreed on.
+    fn negotiating(&mut self, conn: &Conn) {
+        let oldest = conn.negotiating.values().min_by_key(|(from, _)| *from);
+        let Some((from, proposed)) = oldest.filter(|(from, _)| self.since(*from) >= self.options.over_ns)
+        else {
+            return;
+        };
+        let heard = match conn.last_in {
+            Some(last) => format!("last byte from it {} ago", duration(self.since(last))),
+            None => "no byte has come from it".to_owned(),
+        };
+        let sentence = format!(
+            "a substream with {} has been in negotiation for {} ({}); {heard}",
+            words::peer(self.model, conn.number),
+            duration(self.since(*from)),
+            show::escape(proposed)
+        );
+        let mut finding =
+            Finding::new(Cause::Negotiation, *from, self.end, sentence).on(self.model, conn.number);
+        finding.last_byte_ns = conn.last_in;
+        let episode = Episode::Like(Cause::Negotiation, conn.number, None, Some("substream".into()));
+        self.found.add(episode, finding);
     }
 
     /// Sockets and substreams that take no bytes.

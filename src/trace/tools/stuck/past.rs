@@ -376,6 +376,9 @@ fn describe(model: &Model, trouble: &Trouble) -> Finding {
                 show::bytes(trouble.n)
             ),
         ),
+        TroubleKind::Negotiation => {
+            (Cause::Negotiation, format!("a substream with {peer} was being negotiated for {took} ({name})"))
+        }
         TroubleKind::Handler => (Cause::Handler, format!("{who} handled {name} for {took}")),
         TroubleKind::SlowPoll => (Cause::Handler, format!("{who} kept its thread for {took} in one go")),
         TroubleKind::Stalled => {

@@ -172,6 +172,35 @@ fn an_upgrade_that_never_ends_names_its_last_step() {
 }
 
 #[test]
+fn a_negotiation_that_never_ends_names_what_was_proposed() {
+    let mut story = Story::new();
+    story.session(0, 1);
+    let asked = |story: &mut Story, ms| {
+        story.event(ms, Kind::SubstreamAsked, |r| (r.conn, r.text) = (1, name_of("/eth/69 /eth/68")))
+    };
+    let quick = asked(&mut story, 10);
+    story.event(12, Kind::SubstreamAgreed, |r| {
+        (r.conn, r.text, r.cause) = (1, name_of("/eth/69"), Some(quick))
+    });
+    let slow = asked(&mut story, 20);
+    story.event(1500, Kind::SubstreamFailed, |r| {
+        (r.conn, r.text, r.cause) = (1, name_of("timed out"), Some(slow))
+    });
+    asked(&mut story, 2000);
+    story.until(5000);
+    let findings = found(&story);
+    assert_eq!(findings.len(), 2, "{findings:#?}");
+    assert_eq!((findings[0].cause, findings[0].now), (Cause::Negotiation, true));
+    assert!(
+        findings[0].sentence.contains("in negotiation for 3.00 s (/eth/69 /eth/68)"),
+        "{}",
+        findings[0].sentence
+    );
+    assert_eq!((findings[1].cause, findings[1].duration_ns), (Cause::Negotiation, 1480 * MS));
+    assert!(findings[1].sentence.contains("(timed out)"), "{}", findings[1].sentence);
+}
+
+#[test]
 fn failures_carry_their_reason() {
     let mut story = Story::new();
     story.session(0, 1);
