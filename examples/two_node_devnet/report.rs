@@ -72,12 +72,12 @@ pub(crate) fn say_what_to_ask(folder: &Path) {
     println!("\nthe traces of both nodes are in {folder}; ask them:");
     for (command, answer) in [
         (format!("stuck {folder}"), "what blocked, if anything did"),
-        (format!("requests {folder}/b.jsonl"), "what node B asked for, and how long it took"),
-        (format!("follow --slowest {folder}/b.jsonl"), "the wait at each hop of the slowest request"),
-        (format!("merge {folder}/a.jsonl {folder}/b.jsonl"), "both ends of every request"),
-        (format!("export --format html {folder}/a.jsonl {folder}/b.jsonl -o trace.html"), "the picture"),
+        (format!("requests {folder}/b.jsonl"), "what node B asked for"),
+        (format!("follow slowest {folder}/b.jsonl"), "the wait at each hop of its slowest request"),
+        (format!("merge {folder}/a.jsonl {folder}/b.jsonl"), "where the time went, from both ends"),
+        (format!("export --format html {folder} -o trace.html"), "the picture of both"),
     ] {
-        println!("  trunkline trace {command:<60}  {answer}");
+        println!("  # {answer}\n  trunkline trace {command}");
     }
 }
 
