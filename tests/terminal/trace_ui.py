@@ -103,6 +103,16 @@ def told_twice():
         t.end(t.process.wait(10))
 
 
+def the_terminal_goes_away():
+    t = Terminal("--ttl", "60s", stderr=subprocess.DEVNULL)
+    t.until("1 requests")
+    os.close(t.slave), os.close(t.master)
+    try:
+        assert t.process.wait(10) == 1, t.process.returncode
+    finally:
+        t.process.kill()
+
+
 def not_a_terminal():
     for options in (["--json"], []):
         done = subprocess.run([sys.argv[1], "node", "--trace-ui", "--ttl", "1s", *options], capture_output=True,
@@ -110,6 +120,6 @@ def not_a_terminal():
         assert done.returncode == 2 and done.stdout == b"" and done.stderr.count(b"\n") == 1, done
 
 
-for check in (quits, interrupted, its_time_is_over, told_to_end, told_twice, not_a_terminal):
+for check in (quits, interrupted, its_time_is_over, told_to_end, told_twice, the_terminal_goes_away, not_a_terminal):
     check()
     print("ok", check.__name__)

@@ -19,7 +19,7 @@ pub(super) enum Event {
     /// Metrics are served.
     Metrics { addr: SocketAddr },
     /// The flight recorder was dumped.
-    TraceDump { file: PathBuf, reason: &'static str },
+    TraceDump { file: PathBuf, reason: String },
     /// A file was imported.
     Imported { blocks: usize, head: BlockRef, took: Duration },
     /// Identify and the eth negotiation of a peer are through.
@@ -179,7 +179,7 @@ mod tests {
             Event::Error("a".to_owned()),
             Event::nothing_done(head),
             Event::Metrics { addr: ([127, 0, 0, 1], 9100).into() },
-            Event::TraceDump { file: "/tmp/a\nb".into(), reason: "signal" },
+            Event::TraceDump { file: "/tmp/a\nb".into(), reason: "signal".to_owned() },
         ]
     }
 

@@ -79,6 +79,7 @@ pub(super) struct Node {
     /// What was told last.
     told_head: BlockRef,
     told: (u64, u64, u64),
+    told_dumps: usize,
 }
 
 impl Node {
@@ -125,6 +126,7 @@ impl Node {
             head,
             told_head: head,
             told: (0, 0, 0),
+            told_dumps: 0,
         };
         node.connect(&args.connect).await;
         Ok(node)
@@ -185,17 +187,26 @@ impl Node {
         Ok(())
     }
 
-    /// Dumps the flight recorder, because of a signal, and says where to.
+    /// Dumps the flight recorder, because of a signal.
     async fn dump(&mut self) -> io::Result<()> {
-        let event = match self.network.trace().dump("signal").await {
+        let failed = match self.network.trace().dump("signal").await {
             Some(Ok(file)) => {
                 tracing::warn!(target: "trunkline::trace", path = %file.display(), "flight recorder dumped");
-                Event::TraceDump { file, reason: "signal" }
+                return self.tell_dumps();
             }
-            Some(Err(error)) => Event::Error(format!("no dump: {error}")),
-            None => Event::Error("no dump: the trace is off, or there have been 8 dumps".to_owned()),
+            Some(Err(error)) => format!("no dump: {error}"),
+            None => "no dump: the trace is off, or there have been 8 dumps".to_owned(),
         };
-        self.output.print(&event)
+        self.output.print(&Event::Error(failed))
+    }
+
+    /// Says which dumps there are since it last did, whatever made them.
+    fn tell_dumps(&mut self) -> io::Result<()> {
+        for (file, reason) in self.network.trace().dumps().into_iter().skip(self.told_dumps) {
+            self.told_dumps += 1;
+            self.output.print(&Event::TraceDump { file, reason })?;
+        }
+        Ok(())
     }
 
     async fn close_ui(&mut self) {
@@ -264,6 +275,7 @@ impl Node {
         if std::mem::replace(&mut self.told, told) != told && progress.target > 0 {
             self.output.print(&Event::Progress(progress))?;
         }
+        self.tell_dumps()?;
         self.tell_head()
     }
 
@@ -308,6 +320,7 @@ impl Node {
             drop(self.on_event(event));
         }
         self.on_progress();
+        drop(self.tell_dumps());
         drop(self.tell_head());
         let Some(path) = self.export.take() else { return Ok(()) };
         let store = self.store.clone();

@@ -90,7 +90,7 @@ fn bottom_line(state: &UiState, around: &Around) -> Line<'static> {
         Some(_) => "esc back  up/down scroll  p pause  q quit",
         None => "enter life line  up/down select  tab next  / filter  p pause  q quit",
     };
-    Line::raw(format!("{keys}  {}", around.event))
+    Line::raw(format!("{keys}  {}", escape(&around.event)))
 }
 
 fn draw_table(frame: &mut Frame<'_>, area: Rect, state: &UiState, rows: &[Row]) {

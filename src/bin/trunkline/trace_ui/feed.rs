@@ -16,10 +16,12 @@ use trunkline::trace::tools::Model;
 
 use super::draw::{Around, draw};
 use super::keys::{UiState, Wish};
-use super::screen::Screen;
+use super::screen::{self, Screen};
 
 /// A picture so often, at most.
 const PICTURE_EVERY: Duration = Duration::from_millis(333);
+/// How long the screen gets to be given back before that is done for it.
+const CLOSING: Duration = Duration::from_secs(1);
 /// How long a key is waited for before the screen is looked after.
 const KEY_WAIT: Duration = Duration::from_millis(50);
 
@@ -33,6 +35,8 @@ pub(super) struct Picture {
 /// The table on the terminal. Dropped, it gives the terminal back soon.
 pub(crate) struct TraceUi {
     stop: Arc<AtomicBool>,
+    /// Whether the terminal has gone: then its thread may not come back from reading keys.
+    gone: watch::Receiver<bool>,
     /// `None` once it has said how it ended.
     ended: Option<oneshot::Receiver<io::Result<()>>>,
     _asking: AbortOnDropHandle<()>,
@@ -60,11 +64,18 @@ impl TraceUi {
         let screen = Screen::enter()?;
         let stop = Arc::new(AtomicBool::new(false));
         let (give, pictures) = watch::channel(None);
+        let (hung_up, gone) = watch::channel(false);
         let asking = tokio::spawn(async move {
             let mut tick = tokio::time::interval(PICTURE_EVERY);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while !give.is_closed() {
                 tick.tick().await;
+                hung_up.send_if_modified(|gone| {
+                    !*gone && {
+                        *gone = !io::stdout().is_terminal();
+                        *gone
+                    }
+                });
                 let model = Arc::new(picture().await);
                 give.send_replace(Some(Picture { model, taken: Instant::now() }));
             }
@@ -75,14 +86,18 @@ impl TraceUi {
             let shown = show(screen, pictures, event, &stopped);
             drop(end.send(shown));
         })?;
-        Ok(Self { stop, ended: Some(ended), _asking: AbortOnDropHandle::new(asking) })
+        Ok(Self { stop, gone, ended: Some(ended), _asking: AbortOnDropHandle::new(asking) })
     }
 
     /// Waits until the user leaves it, or it cannot go on; the terminal is given back by then. Cancel
     /// safe. Resolves once.
     pub(crate) async fn left(&mut self) -> io::Result<()> {
         let Some(ended) = &mut self.ended else { return std::future::pending().await };
-        let left = ended.await.unwrap_or_else(|_| Err(io::Error::other("the table has panicked")));
+        let left = tokio::select! {
+            biased;
+            left = ended => left.unwrap_or_else(|_| Err(io::Error::other("the table has panicked"))),
+            Ok(_) = self.gone.wait_for(|gone| *gone) => Err(io::Error::other("the terminal has gone")),
+        };
         self.ended = None;
         left
     }
@@ -91,9 +106,10 @@ impl TraceUi {
     pub(crate) async fn close(mut self) {
         self.stop.store(true, Ordering::SeqCst);
         if self.ended.is_some() {
-            // How it ends no longer matters.
-            drop(self.left().await);
+            // How it ends no longer matters; a terminal that takes no bytes must not hold us up.
+            drop(tokio::time::timeout(CLOSING, self.left()).await);
         }
+        screen::leave();
     }
 }
 

@@ -138,12 +138,13 @@ fn of_request(model: &Model, life: &Life, now: u64) -> Row {
     let last = life.path().pop();
     let until = life.end.as_ref().map_or(now, |end| end.mark.at);
     let waited = last.map_or(0, |(_, mark)| until.saturating_sub(mark.at));
+    let went_well = life.end.as_ref().is_some_and(|end| &*end.how == "ok");
     let (state, tint) = match &life.end {
         None => {
             let (what, tint) = waits_for(life);
             (format!("waits for {what}"), tint)
         }
-        Some(end) if &*end.how == "ok" => ("ok".to_owned(), Tint::Over),
+        Some(_) if went_well => ("ok".to_owned(), Tint::Over),
         Some(end) => (escape(&end.how), Tint::Failed),
     };
     let uncertain = if life.uncertain { "?" } else { "" };
@@ -152,7 +153,7 @@ fn of_request(model: &Model, life: &Life, now: u64) -> Row {
         peer_of(model, life.conn),
         direction(life.dir).to_owned(),
         word(&life.name),
-        duration(waited),
+        if went_well { String::new() } else { duration(waited) },
         format!("{state}{uncertain}"),
         last.map_or("", |(last, _)| last.name()).to_owned(),
         word(&life.proto),
