@@ -8,12 +8,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::disconnect::Disconnected;
 use crate::error::SubstreamError;
-use crate::ids::{Direction, PeerId, ProtocolId, RequestId, SessionId};
+use crate::ids::{PeerId, ProtocolId, RequestId, SessionId};
 use crate::machine::message::Payload;
 use crate::machine::pending::Permit;
 use crate::machine::session::{Failure, Misdeed};
 use crate::protocols::RawSubstream;
-use crate::trace::{ConnTrace, Event, EventId, Kind};
+use crate::trace::EventId;
 
 /// How a request ended for the session, and the event that says so.
 pub(crate) type Outcome = (EventId, Result<(Bytes, Duration), Failure>);
@@ -29,13 +29,8 @@ pub(crate) struct Waiter {
 
 impl Waiter {
     /// Hands over. A caller that has gone is no loss: its cancel is on the way.
-    pub(super) fn finish(self, trace: &ConnTrace, result: Result<(Bytes, Duration), Failure>) {
-        let delivered = || {
-            let event = Event::new(Kind::ReqDelivered).dir(Direction::Outbound).key(self.key);
-            event.x(self.id.as_u64())
-        };
-        let event = if result.is_ok() { trace.record(delivered) } else { EventId::NONE };
-        drop(self.sender.send((event, result)));
+    pub(super) fn finish(self, delivered: EventId, result: Result<(Bytes, Duration), Failure>) {
+        drop(self.sender.send((delivered, result)));
     }
 }
 
