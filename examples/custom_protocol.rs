@@ -2,18 +2,23 @@
 //!
 //! ```text
 //! cargo run --example custom_protocol
+//! cargo run --example custom_protocol -- --trace-file uptime.jsonl
 //! ```
 //!
 //! What it takes: the question and the answer as types with an encoding, and `Protocol` for what is
-//! done with a question. Request ids, time-outs, slots and blame come with it.
+//! done with a question. Request ids, time-outs, slots and blame come with it, and so does the trace: with
+//! `--trace-file` the asking node writes what became of each question, for `trunkline trace`.
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use clap::Parser;
 use tokio::time::Instant;
 use trunkline::protocols::ServeError;
 use trunkline::protocols::simple::Protocol;
+use trunkline::trace::TraceConfig;
 use trunkline::wire::{Decode, DecodeError, Encode, need};
 use trunkline::{Config, Keypair, Network, PeerAddr, PeerId, ProtocolId};
 
@@ -71,8 +76,15 @@ impl Protocol for UptimeService {
     }
 }
 
-async fn start(listen: Option<PeerAddr>) -> Result<Network, Box<dyn Error>> {
-    let builder = Config::builder();
+#[derive(Debug, Parser)]
+struct Options {
+    /// Writes the asking node's trace to this file, replacing it.
+    #[arg(long, value_name = "FILE")]
+    trace_file: Option<PathBuf>,
+}
+
+async fn start(listen: Option<PeerAddr>, trace_file: Option<PathBuf>) -> Result<Network, Box<dyn Error>> {
+    let builder = Config::builder().trace(TraceConfig { file: trace_file, ..TraceConfig::default() });
     let config = match listen {
         Some(addr) => builder.listen(addr).build()?,
         None => builder.build()?,
@@ -83,8 +95,9 @@ async fn start(listen: Option<PeerAddr>) -> Result<Network, Box<dyn Error>> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let server = start(Some("/ip4/127.0.0.1/tcp/0".parse()?)).await?;
-    let client = start(None).await?;
+    let options = Options::parse();
+    let server = start(Some("/ip4/127.0.0.1/tcp/0".parse()?), None).await?;
+    let client = start(None, options.trace_file).await?;
     let addr = server.listening().into_iter().next().ok_or("the server does not listen")?;
     let peer = client.dial(PeerAddr::try_from(addr)?).await?;
     println!("connected to {} over {}", peer.id(), peer.protocols().join(" "));

@@ -19,6 +19,7 @@ use crate::manager::home::Home;
 use crate::manager::listener::Listener;
 use crate::manager::messages::{AddStatic, Dial, Recall, Shutdown};
 use crate::manager::table::PeerTable;
+use crate::metrics::Publisher;
 use crate::protocols::identify::{self, Identify};
 use crate::protocols::perf::{self, Perf};
 use crate::protocols::ping::{self, Ping};
@@ -285,6 +286,7 @@ async fn boot(
         events: events.clone(),
         home,
         tracer: trace.tracer().clone(),
+        publisher: Publisher::new(Arc::clone(&stats), table.clone(), trace.clone()),
         listeners,
         finished: manager_finished,
     });

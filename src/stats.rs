@@ -76,9 +76,22 @@ impl RequestStats {
     /// How requests ended, by the names of [`RequestError`] with `ok` and `cancelled`. Outcomes
     /// that did not occur are left out, except `ok` and `timed_out`.
     pub fn outcomes(&self) -> Vec<(&'static str, u64)> {
-        let counted =
-            OUTCOMES.iter().zip(&self.outcomes).map(|(name, count)| (*name, count.load(Ordering::Relaxed)));
-        counted.filter(|(name, count)| *count > 0 || matches!(*name, "ok" | "timed_out")).collect()
+        self.counts().filter(|(name, count)| *count > 0 || matches!(*name, "ok" | "timed_out")).collect()
+    }
+
+    /// How requests ended, with the outcomes that did not occur.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        OUTCOMES.iter().zip(&self.outcomes).map(|(name, count)| (*name, count.load(Ordering::Relaxed)))
+    }
+
+    /// The histogram of answer times: the middle of each bucket in seconds, and its count so far.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn times(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
+        let middle = |index: usize| 2f64.powf((index as f64 + 0.5) / 4.0) * 1e-6;
+        self.times
+            .iter()
+            .enumerate()
+            .map(move |(index, count)| (middle(index), count.load(Ordering::Relaxed)))
     }
 
     /// The answer time that the given share (0..1) of the answers did not exceed, to about 20 %.

@@ -44,6 +44,9 @@ struct Options {
     /// What to try, in this order, separated by commas.
     #[arg(long, value_name = "OPS", value_delimiter = ',')]
     ops: Vec<Op>,
+    /// Writes the trace to this file, replacing it.
+    #[arg(long, value_name = "FILE")]
+    trace_file: Option<PathBuf>,
     /// Identity: a file of 64 hex digits, `ed25519:` before them for that type. Default: a fresh one.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -60,10 +63,11 @@ async fn main() -> ExitCode {
         Some(Ok(keypair)) => keypair,
         Some(Err(why)) => return support::refuse(why),
     };
-    let mut builder = Config::builder().perf(true).with(|config| {
-        config.transport.inbound_substreams_max = SUBSTREAMS_MAX;
-        config.transport.outbound_substreams_max = SUBSTREAMS_MAX;
-    });
+    let mut builder =
+        Config::builder().perf(true).trace(support::trace_to(options.trace_file)).with(|config| {
+            config.transport.inbound_substreams_max = SUBSTREAMS_MAX;
+            config.transport.outbound_substreams_max = SUBSTREAMS_MAX;
+        });
     if let Some(addr) = options.listen {
         builder = builder.listen(addr);
     }

@@ -1,9 +1,11 @@
 //! What the examples with options share: refusals in one line, durations, signals.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use trunkline::trace::TraceConfig;
 
 /// Reads the options. `Err`: what to exit with, after help (0) or a refusal in one line (2).
 pub(crate) fn options<T: Parser>() -> Result<T, ExitCode> {
@@ -43,6 +45,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     };
     let number: u32 = digits.parse().map_err(|_| "not a duration such as 250ms, 5s or 2m".to_owned())?;
     Ok(Duration::from_millis(u64::from(number) * millis))
+}
+
+/// A trace that is written to this file, if there is one.
+pub(crate) fn trace_to(file: Option<PathBuf>) -> TraceConfig {
+    TraceConfig { file, ..TraceConfig::default() }
 }
 
 /// Waits for Ctrl-C or SIGTERM. After it the process ends by itself at the next one.

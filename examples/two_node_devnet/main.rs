@@ -4,6 +4,7 @@
 //! cargo run --release --example two_node_devnet
 //! cargo run --release --example two_node_devnet -- --blocks 200 --txs 50 --block-time 50ms
 //! cargo run --release --example two_node_devnet -- --import chain.rlp
+//! cargo run --release --example two_node_devnet -- --trace traces
 //! ```
 //!
 //! Reading order: this file (what happens), `chain.rs` (where A's blocks come from), `node.rs` (one
@@ -16,13 +17,13 @@ mod report;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
-use trunkline::Keypair;
 use trunkline::protocols::eth::Chain as _;
 
 use chain::{Maker, Origin};
@@ -55,6 +56,10 @@ struct Options {
     /// What the nodes talk over: TCP with noise and yamux, or pipes within the process.
     #[arg(long, default_value = "libp2p")]
     wire: Wire,
+    /// Writes the trace of each node into this folder, a.jsonl and b.jsonl, and says what to ask them.
+    /// The folder is made if it is missing.
+    #[arg(long, value_name = "DIR")]
+    trace: Option<PathBuf>,
     /// Prints one JSON object per line.
     #[arg(long)]
     json: bool,
@@ -81,30 +86,52 @@ async fn main() -> ExitCode {
         Ok(options) => options,
         Err(code) => return code,
     };
+    if let Err(why) = check_trace(&options) {
+        return support::refuse(why);
+    }
     let origin = match chain::prepare(&options).await {
         Ok(origin) => origin,
         Err(why) => return support::refuse(why),
     };
     let talk = Talk::new(options.json);
-    tokio::select! {
+    let ended = tokio::select! {
         () = support::signal() => support::fail("interrupted before the nodes agreed"),
         ended = run(&options, origin, talk) => match ended {
             Ok(report) => report.print(),
             Err(why) => support::fail(why),
         }
+    };
+    if let Some(folder) = options.trace.as_deref().filter(|_| !options.json) {
+        report::say_what_to_ask(folder);
     }
+    ended
+}
+
+/// Makes the folder, and finds out now whether the files can be written.
+fn check_trace(options: &Options) -> Result<(), String> {
+    let Some(folder) = &options.trace else { return Ok(()) };
+    let made = std::fs::create_dir_all(folder);
+    let files = made.and_then(|()| {
+        ["a", "b"].iter().try_for_each(|node| File::create(trace_file(folder, node)).map(drop))
+    });
+    files.map_err(|error| format!("{}: {error}", folder.display()))
+}
+
+fn trace_file(folder: &Path, node: &str) -> PathBuf {
+    folder.join(format!("{node}.jsonl"))
 }
 
 /// Everything from A's first listen to B's last block.
 async fn run(options: &Options, origin: Origin, talk: Talk) -> Result<Report, String> {
     let Origin { store, anchor, maker } = origin;
     let first = store.status().latest;
-    let a = Node::start(store, Some(options.wire.listen_addr()), Keypair::generate_secp256k1()).await?;
+    let trace = |node| support::trace_to(options.trace.as_deref().map(|folder| trace_file(folder, node)));
+    let a = Node::start(store, Some(options.wire.listen_addr()), trace("a")).await?;
     let addr = a.listening()?;
     talk.say(format_args!("node A serves {} blocks on {addr}", first.number - a.store.status().earliest));
 
     let dialled = Instant::now();
-    let b = Node::start(node::empty(&a.store, anchor), None, Keypair::generate_secp256k1()).await?;
+    let b = Node::start(node::empty(&a.store, anchor), None, trace("b")).await?;
     let sync = b.follow(addr, anchor).await;
     let mut making = tokio::spawn(make(a.clone(), maker, options.block_time));
     let mut all_made = false;

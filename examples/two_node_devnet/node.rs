@@ -6,6 +6,7 @@ use trunkline::chain::BlockRef;
 use trunkline::offload::BlockingThreads;
 use trunkline::protocols::eth::{Chain as _, Eth};
 use trunkline::sync::{EthSource, MemoryStore, SyncConfig, SyncHandle, Syncer};
+use trunkline::trace::TraceConfig;
 use trunkline::{Config, Keypair, Network, PeerAddr};
 
 /// A running node.
@@ -28,19 +29,20 @@ pub(crate) fn empty(other: &MemoryStore, anchor: Option<BlockRef>) -> Arc<Memory
 }
 
 impl Node {
-    /// Serves a chain, and listens if it is told where.
+    /// Serves a chain, and listens if it is told where. It is somebody else each time.
     pub(crate) async fn start(
         store: Arc<MemoryStore>,
         listen: Option<&str>,
-        keypair: Keypair,
+        trace: TraceConfig,
     ) -> Result<Self, String> {
-        let mut builder = Config::builder();
+        let mut builder = Config::builder().trace(trace);
         if let Some(addr) = listen {
             builder = builder.listen(addr.parse().map_err(|error| format!("{addr}: {error}"))?);
         }
         let config = builder.build().map_err(|error| error.to_string())?;
         let eth = Eth::new(store.clone());
-        let network = Network::builder(config, keypair).exchange(eth.clone()).start().await;
+        let network =
+            Network::builder(config, Keypair::generate_secp256k1()).exchange(eth.clone()).start().await;
         Ok(Self { network: network.map_err(|error| error.to_string())?, eth, store })
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -62,6 +63,21 @@ fn bar() -> ProgressBar {
     match ProgressStyle::with_template("node B {bar:40} {pos}/{len} blocks, {msg}") {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
+    }
+}
+
+/// What can be asked about the traces of both nodes.
+pub(crate) fn say_what_to_ask(folder: &Path) {
+    let folder = folder.display();
+    println!("\nthe traces of both nodes are in {folder}; ask them:");
+    for (command, answer) in [
+        (format!("stuck {folder}"), "what blocked, if anything did"),
+        (format!("requests {folder}/b.jsonl"), "what node B asked for"),
+        (format!("follow slowest {folder}/b.jsonl"), "the wait at each hop of its slowest request"),
+        (format!("merge {folder}/a.jsonl {folder}/b.jsonl"), "where the time went, from both ends"),
+        (format!("export --format html {folder} -o trace.html"), "the picture of both"),
+    ] {
+        println!("  # {answer}\n  trunkline trace {command}");
     }
 }
 

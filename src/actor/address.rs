@@ -13,17 +13,17 @@ use crate::trace::{Event, EventId, Kind, Label, Tracer};
 
 /// What an envelope remembers of its sending.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ticket {
+pub(crate) struct Ticket {
     /// The tracer that recorded it.
-    pub(super) tracer: u64,
+    pub(crate) tracer: u64,
     /// The `msg.enqueued`.
-    pub(super) enqueued: EventId,
+    pub(crate) enqueued: EventId,
     /// When that was, in nanoseconds since the trace began.
-    pub(super) at: u64,
+    pub(crate) at: u64,
     /// The actor it is for.
-    pub(super) to: u32,
+    pub(crate) to: u32,
     /// The message's type.
-    pub(super) name: Label,
+    pub(crate) name: Label,
 }
 
 thread_local! {
@@ -55,6 +55,11 @@ impl<A: Actor> Address<A> {
         Self { addr, actor, tracer }
     }
 
+    /// The actor's number in the trace.
+    pub(crate) fn actor(&self) -> u32 {
+        self.actor
+    }
+
     /// Sends without regard to the mailbox's capacity: only for what a permit bounds.
     pub(crate) fn do_send<M>(&self, msg: M)
     where
@@ -63,7 +68,17 @@ impl<A: Actor> Address<A> {
         M: Message + Send + 'static,
         M::Result: Send,
     {
-        let ticket = self.ticket::<M>();
+        self.do_send_as(self.ticket::<M>(), msg);
+    }
+
+    /// The same where the sending has been recorded already.
+    pub(crate) fn do_send_as<M>(&self, ticket: Option<Ticket>, msg: M)
+    where
+        A: Handler<M>,
+        A::Context: ToEnvelope<A, M>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
         SENDING.set(ticket);
         self.addr.do_send(msg);
         if SENDING.take().is_some() {

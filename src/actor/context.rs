@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::dev::{AsyncContextParts, ContextFut, ContextParts, Mailbox};
 use actix::fut::{ActorFuture, ActorStreamExt};
@@ -65,6 +65,12 @@ where
     /// Messages that may wait; who sends another waits for room.
     pub(crate) fn set_mailbox_capacity(&mut self, capacity: usize) {
         self.parts.set_mailbox_capacity(capacity);
+    }
+
+    /// When the handler that runs now began: for handlers too short to look at the clock again.
+    pub(crate) fn handling_since(&self) -> Instant {
+        let since = self.tracer.with(|local| local.instant_in_poll());
+        since.unwrap_or_else(|| tokio::time::Instant::now().into_std())
     }
 
     /// A timer that the actor keeps by itself has fired: what is recorded until the guard is dropped

@@ -47,7 +47,7 @@ where
         }
         let mut handled = 0;
         while let Some(item) = ready!(this.stream.as_mut().poll_next(cx)) {
-            match Local::of(*this.tracer) {
+            match Some(*this.tracer).filter(|tracer| *tracer != 0).and_then(Local::of) {
                 None => actor.handle(item, ctx),
                 Some(local) => {
                     let now = local.now();

@@ -11,5 +11,5 @@ mod envelope;
 mod items;
 mod running;
 
-pub(crate) use address::Address;
+pub(crate) use address::{Address, Ticket};
 pub(crate) use context::{Ctx, start};

@@ -39,7 +39,7 @@ use crate::disconnect::Disconnected;
 use crate::error::DialError;
 use crate::ids::{Direction, Keypair, PeerId, ProtocolId, SessionId};
 use crate::machine::admission::Occupancy;
-use crate::metrics;
+use crate::metrics::{self, Publisher};
 use crate::router::Router;
 use crate::session::PeerHandle;
 use crate::session::messages::Notice;
@@ -62,6 +62,7 @@ pub(crate) struct Setup {
     pub(crate) events: broadcast::Sender<NetworkEvent>,
     pub(crate) home: Home,
     pub(crate) tracer: Tracer,
+    pub(crate) publisher: Publisher,
     pub(crate) listeners: Vec<Listener>,
     /// Resolved when the manager has ended.
     pub(crate) finished: oneshot::Sender<()>,
@@ -92,7 +93,6 @@ pub(crate) struct ConnectionManager {
     setup: Option<Setup>,
     config: Arc<Config>,
     table: PeerTable,
-    stats: Arc<RequestStats>,
     events: broadcast::Sender<NetworkEvent>,
     home: Home,
     counts: PendingCounts,
@@ -130,7 +130,6 @@ impl ConnectionManager {
             us: setup.keypair.public().to_peer_id(),
             kit: None,
             table: setup.table.clone(),
-            stats: Arc::clone(&setup.stats),
             events: setup.events.clone(),
             home: setup.home.clone(),
             counts: PendingCounts::default(),
@@ -284,9 +283,8 @@ impl Actor for ConnectionManager {
         }
         self.kit = Some(kit);
         if cfg!(feature = "metrics") {
-            ctx.run_interval(metrics::PUBLISH_EVERY, |manager, _| {
-                metrics::publish(&manager.stats, &manager.table);
-            });
+            let mut publisher = setup.publisher;
+            ctx.run_interval(metrics::PUBLISH_EVERY, move |_, _| publisher.publish());
         }
         for addr in self.config.static_peers.clone() {
             if let Some(index) = self.statics.add(addr) {

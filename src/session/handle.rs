@@ -9,20 +9,17 @@ use multiaddr::Multiaddr;
 use tokio::sync::oneshot;
 
 use super::PeerSession;
-use super::messages::{Ask, Cancel, OpenSubstream, Waiter};
+use super::messages::OpenSubstream;
+use super::open_request::{self, OpenRequest};
 use super::shared::{LaneShared, Shared};
 use crate::actor::Address;
 use crate::disconnect::{DisconnectReason, Disconnected};
 use crate::error::{RequestError, SubstreamError};
-use crate::ids::{Direction, PeerId, ProtocolId, RequestId, SessionId};
-use crate::machine::message::Payload;
-use crate::machine::session::Failure;
+use crate::ids::{Direction, PeerId, ProtocolId, SessionId};
 use crate::protocols::identify::Identity;
 use crate::protocols::ping::{self, PingError};
 use crate::protocols::simple::{Ask as AskProtocol, Protocol};
 use crate::protocols::{RawSubstream, Request};
-use crate::trace::{Event, EventId, Kind, Label};
-use crate::wire::DecodeError;
 
 /// One session with one peer. Cheap to clone; usable from any thread and any tokio runtime.
 ///
@@ -195,7 +192,7 @@ impl PeerHandle {
         self.shared.settled.load(Ordering::Acquire)
     }
 
-    fn lane(&self, exchange: &str) -> Option<(usize, &Arc<LaneShared>)> {
+    pub(super) fn lane(&self, exchange: &str) -> Option<(usize, &Arc<LaneShared>)> {
         self.shared.lanes.iter().enumerate().find(|(_, lane)| lane.exchange.name() == exchange)
     }
 
@@ -203,10 +200,10 @@ impl PeerHandle {
         self.ended().unwrap_or_else(|| Disconnected::local(DisconnectReason::Panicked))
     }
 
-    fn ended_error(&self) -> RequestError {
+    pub(super) fn ended_error(&self) -> RequestError {
         match self.how_it_ended() {
             Disconnected { reason: DisconnectReason::Panicked, .. } => RequestError::Panicked,
-            ended => disconnected(ended),
+            ended => open_request::disconnected(ended),
         }
     }
 }
@@ -214,187 +211,5 @@ impl PeerHandle {
 impl fmt::Debug for PeerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.shared.fmt(f)
-    }
-}
-
-fn disconnected(ended: Disconnected) -> RequestError {
-    match ended {
-        Disconnected { side: crate::disconnect::Side::Local, reason: DisconnectReason::ClientQuitting } => {
-            RequestError::Shutdown
-        }
-        ended => RequestError::Disconnected(ended),
-    }
-}
-
-/// A request between its creation and its end: dropping it in between cancels it.
-struct OpenRequest<'a> {
-    handle: &'a PeerHandle,
-    /// Set while the session may hold an entry for it.
-    sent: Option<(usize, RequestId)>,
-    ended: bool,
-    /// What its events have in common; its key begins its life line.
-    event: Event,
-    begun: u64,
-    /// Its id on the wire, once it has one.
-    id: Option<RequestId>,
-    /// The event before its end.
-    cause: EventId,
-}
-
-impl<'a> OpenRequest<'a> {
-    fn begin<R: Request>(handle: &'a PeerHandle) -> Self {
-        let mut event = Event::new(Kind::ReqCreated).dir(Direction::Outbound);
-        let trace = &handle.shared.trace;
-        let begun = trace.tracer.with(|local| {
-            let lane = handle.lane(R::exchange()).map(|(_, lane)| lane);
-            let proto = lane.map_or_else(|| Label::of(R::exchange()), |lane| lane.proto);
-            let name = lane.and_then(|lane| lane.exchange.message_name(R::CODE)).map(Label::of);
-            let name = name.unwrap_or_else(Label::of_type::<R>);
-            event = event.conn(trace.conn).proto(proto).name(name);
-            let now = local.now();
-            event.key = local.record(now, event);
-            local.set_fresh(true);
-            now
-        });
-        Self {
-            handle,
-            sent: None,
-            ended: false,
-            event,
-            begun: begun.unwrap_or_default(),
-            id: None,
-            cause: event.key,
-        }
-    }
-
-    /// The one end of every request.
-    fn end(&mut self, error: Option<&RequestError>) {
-        self.sent = None;
-        self.ended = true;
-        if let Some(error) = error {
-            self.handle.shared.stats.on_error(error);
-        }
-        self.record_end(match error {
-            None => Label::OK,
-            Some(RequestError::Busy) => Label::BUSY,
-            Some(RequestError::Unsupported(_)) => Label::UNSUPPORTED,
-            Some(RequestError::TimedOut(_)) => Label::TIMED_OUT,
-            Some(RequestError::Disconnected(_)) => Label::DISCONNECTED,
-            Some(RequestError::WrongKind) => Label::WRONG_KIND,
-            Some(RequestError::Malformed(_)) => Label::MALFORMED,
-            Some(RequestError::Panicked) => Label::PANICKED,
-            Some(RequestError::Shutdown) => Label::SHUTDOWN,
-        });
-    }
-
-    fn record_end(&self, how: Label) {
-        let Event { key, conn, proto, name, .. } = self.event;
-        self.handle.shared.trace.tracer.with(|local| {
-            let now = local.now_in_poll();
-            local.set_fresh(false);
-            let ended = Event::new(Kind::ReqEnded).dir(Direction::Outbound).key(key).conn(conn).proto(proto);
-            let id = self.id.map_or(0, RequestId::as_u64);
-            let ended = ended.name(name).how(how).x(id).y(now.saturating_sub(self.begun));
-            local.record(now, ended.cause(self.cause));
-        });
-    }
-
-    async fn run<R: Request>(
-        &mut self,
-        request: R,
-        timeout: Option<Duration>,
-    ) -> Result<R::Response, RequestError> {
-        let handle = self.handle;
-        let unsupported = || RequestError::Unsupported(ProtocolId::new(R::exchange()));
-        let (index, lane) = handle.lane(R::exchange()).ok_or_else(unsupported)?;
-        if let Some(ended) = handle.ended() {
-            return Err(disconnected(ended));
-        }
-        let version = lane.version().ok_or_else(unsupported)?;
-        let permit = lane.slots.take().ok_or(RequestError::Busy)?;
-        let id = permit.id();
-        let question = Payload { code: R::CODE, body: request.encode(version, id.as_u64()) };
-        let timeout = timeout.unwrap_or_else(|| lane.pace().timeout(&handle.shared.config.pace));
-        let (sender, answer) = oneshot::channel();
-        let waiter = Waiter { sender, id, key: self.event.key };
-        self.id = Some(id);
-        let before = self.caused_by(self.event.key);
-        // Bounded by the permit: this and the cancel below are the only `do_send`s of the crate.
-        handle.addr.do_send(Ask {
-            lane: index,
-            version,
-            permit,
-            question,
-            answer_code: R::ANSWER,
-            timeout,
-            waiter,
-        });
-        self.caused_by(before);
-        handle.shared.trace.tracer.with(|local| local.set_fresh(false));
-        self.sent = Some((index, id));
-        let outcome = answer.await;
-        self.sent = None;
-        let (body, took) = match outcome {
-            Ok((delivered, Ok(answer))) => {
-                self.cause = delivered;
-                answer
-            }
-            Ok((_, Err(failure))) => {
-                if let Failure::TimedOut(_) = failure {
-                    lane.adapt(|pace| pace.on_timeout());
-                }
-                return Err(match failure {
-                    Failure::TimedOut(after) => RequestError::TimedOut(after),
-                    Failure::WrongKind => RequestError::WrongKind,
-                    Failure::Disconnected(ended) => disconnected(ended),
-                    Failure::Busy => RequestError::Busy,
-                });
-            }
-            Err(_) => return Err(handle.ended_error()),
-        };
-        lane.adapt(|pace| pace.on_answer(took));
-        match request.decode_answer(version, body) {
-            Ok(response) => {
-                handle.shared.stats.on_ok(took);
-                self.decoded();
-                Ok(response)
-            }
-            Err(error) => {
-                lane.report(matches!(error, DecodeError::Excess { .. }));
-                Err(RequestError::Malformed(error))
-            }
-        }
-    }
-}
-
-impl OpenRequest<'_> {
-    /// What is sent from now on is caused by this event; returns what was before.
-    fn caused_by(&self, cause: EventId) -> EventId {
-        let trace = &self.handle.shared.trace;
-        trace.tracer.with(|local| local.set_current(cause)).unwrap_or(EventId::NONE)
-    }
-
-    fn decoded(&mut self) {
-        let Event { key, conn, proto, name, .. } = self.event;
-        let decoded = self.handle.shared.trace.tracer.with(|local| {
-            let event = Event::new(Kind::ReqDecoded).dir(Direction::Outbound).key(key).conn(conn);
-            let event = event.proto(proto).name(name).x(self.id.map_or(0, RequestId::as_u64));
-            let decoded = local.record(local.now(), event.cause(self.cause));
-            local.set_fresh(true);
-            decoded
-        });
-        self.cause = decoded.unwrap_or(EventId::NONE);
-    }
-}
-
-impl Drop for OpenRequest<'_> {
-    fn drop(&mut self) {
-        if let Some((lane, id)) = self.sent {
-            self.handle.addr.do_send(Cancel { lane, id });
-        }
-        if !self.ended {
-            self.handle.shared.stats.on_cancelled();
-            self.record_end(Label::CANCELLED);
-        }
     }
 }

@@ -12,14 +12,14 @@ use super::messages::{Ask, Waiter};
 use super::rules::ExchangeRules;
 use super::shared::{LaneShared, Shared};
 use super::watch::LaneWatch;
-use super::writer::{Progress, Writer};
+use super::writer::Writer;
 use crate::disconnect::{Breach, DisconnectReason, Disconnected, Side};
 use crate::ids::RequestId;
 use crate::machine::message::Payload;
 use crate::machine::outbox::Tag;
 use crate::machine::session::{Action, Counters, Failure, Misdeed, SessionMachine};
 use crate::protocols::{From, Outlet, ServeError};
-use crate::trace::ConnTrace;
+use crate::trace::EventId;
 use crate::transport::frame_tap::Window;
 
 /// Where an exchange stands.
@@ -69,7 +69,6 @@ pub(super) struct Live {
     served: Tag,
     /// What the trace hears; `None` without one.
     watch: Option<LaneWatch>,
-    trace: ConnTrace,
     /// The protocol was told that the exchange is up.
     announced: bool,
     /// The substream's reading side has ended.
@@ -103,18 +102,18 @@ impl Lane {
 
     /// A request of ours, made for the version that was negotiated then.
     pub(super) fn ask(&mut self, now: std::time::Instant, ask: Ask) {
-        let Ask { version, permit, question, answer_code, timeout, waiter, .. } = ask;
+        let Ask { version, permit, question, answer_code, timeout, waiter, key, .. } = ask;
         match self.live() {
             Some(live) if live.from.version == version => {
                 if let Some(watch) = &mut live.watch {
-                    watch.on_asked(waiter.id, waiter.key);
+                    watch.on_asked(permit.id(), key);
                 }
                 live.machine.request(now, permit, question, answer_code, timeout, waiter);
                 live.take_facts(now);
             }
             _ => {
                 let ended = Disconnected::local(DisconnectReason::SubstreamClosed);
-                waiter.finish(&ConnTrace::off(), Err(Failure::Disconnected(ended)));
+                drop(waiter.send((EventId::NONE, Err(Failure::Disconnected(ended)))));
             }
         }
     }
@@ -132,14 +131,14 @@ impl Live {
         token: u64,
         version: u32,
         writer: Writer,
-        lane: &LaneShared,
+        lane: &Arc<LaneShared>,
         shared: &Shared,
     ) -> Self {
         let exchange = Arc::clone(&lane.exchange);
         let hello = exchange.handshake(version);
         let handshake_code = hello.as_ref().map(|hello| hello.code);
         let rules = ExchangeRules { exchange, version, handshake_code };
-        let watch = LaneWatch::new(&shared.trace, &*lane.exchange);
+        let watch = LaneWatch::new(&shared.trace, lane);
         let mut machine = SessionMachine::new(now, rules, hello, shared.config.session);
         if watch.is_some() {
             machine.watch();
@@ -154,7 +153,6 @@ impl Live {
             taking: None,
             served: 0,
             watch,
-            trace: shared.trace.clone(),
             announced: false,
             ended: false,
             flushed: false,
@@ -198,7 +196,12 @@ impl Live {
         while let Some(action) = self.machine.poll_action() {
             progress = true;
             match action {
-                Action::Complete(waiter, result) => waiter.finish(&self.trace, result),
+                Action::Complete(waiter, result) => {
+                    let answered = self.watch.as_mut().filter(|_| result.is_ok());
+                    let delivered = answered.map_or(EventId::NONE, LaneWatch::take_delivered);
+                    // A caller that has gone is no loss: its cancel is on the way.
+                    drop(waiter.send((delivered, result)));
+                }
                 Action::Serve(request) => self.starting.push_back(request),
                 Action::Take(message) => {
                     self.taking = Some(Arc::clone(&lane.exchange).on_message(self.from, message));
@@ -229,7 +232,7 @@ impl Live {
             self.served += 1;
             let number = self.served;
             if let Some(watch) = &mut self.watch {
-                watch.on_serve(now);
+                watch.on_serve(watch.at(now));
             }
             // Most answers are ready at once: they never see the set.
             let mut answer = Arc::clone(&lane.exchange).serve(self.from, request);
@@ -254,7 +257,8 @@ impl Live {
         reply: Result<Option<Payload>, DisconnectReason>,
     ) {
         if let Some(watch) = &mut self.watch {
-            watch.on_reply(now, number, &reply);
+            // Its handler may have kept the thread: the clock is read anew.
+            watch.on_reply(watch.at(Instant::now().into_std()), number, &reply);
         }
         self.machine.on_reply(now, number, reply);
     }
@@ -263,13 +267,14 @@ impl Live {
     pub(super) fn tell_open(&mut self, now: std::time::Instant) {
         let Some(watch) = &self.watch else { return };
         let unwritten = self.machine.outbox().tags().chain(self.writer.tags()).collect();
-        watch.tell_open(now, unwritten, self.machine.pending());
+        watch.tell_open(watch.at(now), unwritten, self.machine.pending());
     }
 
     fn take_facts(&mut self, now: std::time::Instant) {
         let Some(watch) = &mut self.watch else { return };
+        let at = watch.at(now);
         while let Some(fact) = self.machine.poll_fact() {
-            watch.on_fact(now, fact);
+            watch.on_fact(at, fact);
         }
     }
 
@@ -295,16 +300,16 @@ impl Live {
             return;
         }
         let watch = &mut self.watch;
-        let drained =
-            self.writer.drain(cx, self.machine.outbox(), |progress| match (watch.as_mut(), progress) {
-                (Some(watch), Progress::Cut(cut)) => watch.on_cut(now, cut),
-                (Some(watch), Progress::Written(rank, tag)) => watch.on_written(now, rank, tag),
-                (None, _) => {}
-            });
+        let at = watch.as_ref().map_or(0, |watch| watch.at(now));
+        let drained = self.writer.drain(cx, self.machine.outbox(), |progress| {
+            if let Some(watch) = watch.as_mut() {
+                watch.on_progress(at, progress);
+            }
+        });
         match drained {
             Ok(drained) => {
                 if let Some(watch) = &mut self.watch {
-                    watch.on_blocked(now, drained.blocked, self.writer.waiting_bytes());
+                    watch.on_blocked(at, drained.blocked, self.writer.waiting_bytes());
                 }
                 self.machine.on_written(now, drained.progress, drained.blocked);
                 if self.down.is_some() && !drained.blocked {
@@ -351,7 +356,8 @@ impl Live {
 impl Drop for Live {
     fn drop(&mut self) {
         if let Some(watch) = &mut self.watch {
-            watch.on_gone(Instant::now().into_std(), self.down);
+            let at = watch.at(Instant::now().into_std());
+            watch.on_gone(at, self.down);
         }
     }
 }

@@ -8,36 +8,18 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::disconnect::Disconnected;
 use crate::error::SubstreamError;
-use crate::ids::{Direction, PeerId, ProtocolId, RequestId, SessionId};
+use crate::ids::{PeerId, ProtocolId, RequestId, SessionId};
 use crate::machine::message::Payload;
 use crate::machine::pending::Permit;
 use crate::machine::session::{Failure, Misdeed};
 use crate::protocols::RawSubstream;
-use crate::trace::{ConnTrace, Event, EventId, Kind};
+use crate::trace::EventId;
 
 /// How a request ended for the session, and the event that says so.
 pub(crate) type Outcome = (EventId, Result<(Bytes, Duration), Failure>);
 
 /// Who waits for the end of a request.
-#[derive(Debug)]
-pub(crate) struct Waiter {
-    pub(crate) sender: oneshot::Sender<Outcome>,
-    pub(crate) id: RequestId,
-    /// The event that began the request.
-    pub(crate) key: EventId,
-}
-
-impl Waiter {
-    /// Hands over. A caller that has gone is no loss: its cancel is on the way.
-    pub(super) fn finish(self, trace: &ConnTrace, result: Result<(Bytes, Duration), Failure>) {
-        let delivered = || {
-            let event = Event::new(Kind::ReqDelivered).dir(Direction::Outbound).key(self.key);
-            event.x(self.id.as_u64())
-        };
-        let event = if result.is_ok() { trace.record(delivered) } else { EventId::NONE };
-        drop(self.sender.send((event, result)));
-    }
-}
+pub(crate) type Waiter = oneshot::Sender<Outcome>;
 
 /// A request of ours. At most one is in the mailbox per permit.
 #[derive(Debug, Message)]
@@ -50,6 +32,8 @@ pub(crate) struct Ask {
     pub(crate) answer_code: u8,
     pub(crate) timeout: Duration,
     pub(crate) waiter: Waiter,
+    /// The event that began it.
+    pub(crate) key: EventId,
 }
 
 /// The caller of a request has gone. At most one is in the mailbox per permit.

@@ -9,6 +9,7 @@
 pub(crate) mod handle;
 pub(crate) mod lane;
 pub(crate) mod messages;
+mod open_request;
 pub(crate) mod pump;
 pub(crate) mod reader;
 pub(crate) mod refuse;
@@ -417,8 +418,8 @@ impl PeerSession {
 impl Handler<Ask> for PeerSession {
     type Result = ();
 
-    fn handle(&mut self, ask: Ask, _: &mut Self::Context) {
-        let now = Instant::now().into_std();
+    fn handle(&mut self, ask: Ask, ctx: &mut Self::Context) {
+        let now = ctx.handling_since();
         let lane = ask.lane;
         self.lanes[lane].ask(now, ask);
     }

@@ -64,6 +64,9 @@ impl Shared {
                 bytes_max: config.session.outbox.announcement_bytes_max,
                 orders: Arc::clone(&orders),
                 proto: Label::of(exchange.name()),
+                names: (0..=u8::MAX)
+                    .map(|code| exchange.message_name(code).map_or(Label::NONE, Label::of))
+                    .collect(),
             })
         });
         Arc::new(Self {
@@ -160,8 +163,9 @@ pub(crate) struct LaneShared {
     items_max: usize,
     bytes_max: usize,
     orders: Arc<Orders>,
-    /// The exchange's name in the trace.
+    /// The exchange's name in the trace, and those of its messages by code.
     pub(crate) proto: Label,
+    pub(crate) names: Box<[Label]>,
 }
 
 #[derive(Debug, Default)]

@@ -4,15 +4,17 @@
 //! decides nothing, and without a trace there is none.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
+use super::shared::LaneShared;
+use super::writer::Progress;
 use crate::disconnect::{DisconnectReason, Disconnected, Side};
 use crate::ids::{Direction, RequestId};
 use crate::machine::message::Payload;
-use crate::machine::outbox::{Cut, Rank, Tag};
+use crate::machine::outbox::{Rank, Tag};
 use crate::machine::session::{Fact, Fate};
-use crate::protocols::Exchange;
-use crate::trace::{ConnTrace, Event, EventId, Kind, Label};
+use crate::trace::{ConnTrace, Event, EventId, Kind, Label, Local, nanos};
 
 /// Requests of the peer that are followed at a time. More can only be when a peer asks much and
 /// takes nothing; further ones are served all the same and not followed.
@@ -22,8 +24,8 @@ const SERVED_MAX: usize = 4096;
 pub(super) struct LaneWatch {
     trace: ConnTrace,
     proto: Label,
-    /// Names of messages, by code.
-    names: [Label; 256],
+    /// Knows the names of messages.
+    lane: Arc<LaneShared>,
     /// Our requests, by slot: id and key. As many as there are permits.
     asked: Vec<Asked>,
     /// Their requests that have not ended, from number `first` on.
@@ -32,7 +34,11 @@ pub(super) struct LaneWatch {
     /// The number of the request that is served next.
     next_served: Tag,
     /// Since when the substream takes no bytes.
-    blocked: Option<Instant>,
+    blocked: Option<u64>,
+    /// The `req.delivered` of answers that have not been handed over yet, in their order: at most
+    /// those of one batch of segments.
+    delivered: VecDeque<EventId>,
+    epoch: Instant,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -47,30 +53,36 @@ struct Served {
     key: EventId,
     id: u64,
     name: Label,
-    arrived: Instant,
+    arrived: u64,
     encoded: bool,
 }
 
 impl LaneWatch {
     /// `None`: there is no trace.
-    pub(super) fn new(trace: &ConnTrace, exchange: &dyn Exchange) -> Option<Self> {
-        if !trace.is_on() {
-            return None;
-        }
-        let mut names = [Label::NONE; 256];
-        for (code, name) in names.iter_mut().enumerate() {
-            *name = exchange.message_name(code as u8).map_or(Label::NONE, Label::of);
-        }
+    pub(super) fn new(trace: &ConnTrace, lane: &Arc<LaneShared>) -> Option<Self> {
         Some(Self {
+            epoch: trace.tracer.epoch()?,
+            delivered: VecDeque::new(),
             trace: trace.clone(),
-            proto: Label::of(exchange.name()),
-            names,
+            proto: lane.proto,
+            lane: Arc::clone(lane),
             asked: Vec::new(),
             served: VecDeque::new(),
             first: 1,
             next_served: 1,
             blocked: None,
         })
+    }
+
+    /// An instant in nanoseconds since the trace began: looked up once for all that happens then.
+    pub(super) fn at(&self, now: Instant) -> u64 {
+        nanos(now.saturating_duration_since(self.epoch))
+    }
+
+    #[inline]
+    fn record(&self, at: u64, event: impl FnOnce() -> Event) -> EventId {
+        let record = |local: &Local| local.record(at, event().conn(self.trace.conn));
+        self.trace.tracer.with(record).unwrap_or(EventId::NONE)
     }
 
     fn ours(&self, kind: Kind) -> Event {
@@ -99,27 +111,30 @@ impl LaneWatch {
         self.asked(id).map(|asked| asked.key)
     }
 
-    fn on_ours(&self, now: Instant, kind: Kind, id: RequestId, bytes: usize) {
+    fn on_ours(&self, at: u64, kind: Kind, id: RequestId, bytes: usize) -> EventId {
         // A request that has ended meanwhile has no life line to add to.
-        if let Some(key) = self.key(id) {
-            let event = || self.ours(kind).key(key).x(id.as_u64()).y(bytes as u64);
-            self.trace.record_at(now, event);
-        }
+        let Some(key) = self.key(id) else { return EventId::NONE };
+        self.record(at, || self.ours(kind).key(key).x(id.as_u64()).y(bytes as u64))
+    }
+
+    /// The event that says that the next answer is handed over.
+    pub(super) fn take_delivered(&mut self) -> EventId {
+        self.delivered.pop_front().unwrap_or(EventId::NONE)
     }
 
     /// What the machine tells.
-    pub(super) fn on_fact(&mut self, now: Instant, fact: Fact) {
+    pub(super) fn on_fact(&mut self, at: u64, fact: Fact) {
         match fact {
             Fact::Queued { id, bytes } => {
                 if let Some(asked) = self.asked.get_mut(id.slot()) {
                     asked.bytes = bytes;
                 }
-                self.on_ours(now, Kind::ReqQueued, id, bytes);
+                self.on_ours(at, Kind::ReqQueued, id, bytes);
             }
-            Fact::AnswerBegan(id) => self.on_ours(now, Kind::ReqFirstByte, id, 0),
+            Fact::AnswerBegan(id) => drop(self.on_ours(at, Kind::ReqFirstByte, id, 0)),
             Fact::Answered { id, bytes, fate: Fate::Delivered } => {
-                self.on_ours(now, Kind::ReqFirstByte, id, 0);
-                self.on_ours(now, Kind::ReqReceived, id, bytes);
+                let answered = self.on_ours(at, Kind::PackAnswered, id, bytes);
+                self.delivered.push_back(answered.packed(2));
             }
             Fact::Answered { id, bytes, fate } => {
                 let how = match fate {
@@ -129,41 +144,41 @@ impl LaneWatch {
                     Fate::Duplicate => Label::DUPLICATE,
                 };
                 let dropped = self.ours(Kind::AnswerDropped).how(how).x(id.as_u64()).y(bytes as u64);
-                self.trace.record_at(now, || dropped.key(self.key(id).unwrap_or(EventId::NONE)));
+                self.record(at, || dropped.key(self.key(id).unwrap_or(EventId::NONE)));
             }
-            Fact::Arrived { id, code, bytes } => self.on_arrived(now, id, code, bytes),
+            Fact::Arrived { id, code, bytes } => self.on_arrived(at, id, code, bytes),
             Fact::Waits { owed } => {
                 if let Some(Some(served)) = self.served.back() {
                     let how = if owed { Label::OWED } else { Label::SERVING };
-                    self.trace.record_at(now, || self.theirs(Kind::ReqQueued, served).how(how));
+                    self.record(at, || self.theirs(Kind::ReqQueued, served).how(how));
                 }
             }
             Fact::Unserved(from) => {
                 let last = self.first + self.served.len() as Tag;
-                (from..last).for_each(|number| self.end(now, number, Label::DISCONNECTED));
+                (from..last).for_each(|number| self.end(at, number, Label::DISCONNECTED));
             }
-            Fact::Oversized(number) => self.end(now, number, Label::UNSUPPORTED),
+            Fact::Oversized(number) => self.end(at, number, Label::UNSUPPORTED),
             Fact::OneWay { code, bytes, dropped } => {
                 let how = if dropped { Label::DROPPED } else { Label::TAKEN };
                 let event = Event::new(Kind::OneWay).proto(self.proto).dir(Direction::Inbound).how(how);
-                self.trace.record_at(now, || event.name(self.names[usize::from(code)]).x(bytes as u64));
+                self.record(at, || event.name(self.lane.names[usize::from(code)]).x(bytes as u64));
             }
             Fact::Displaced(count) => {
                 let event = Event::new(Kind::OneWayDropped).proto(self.proto).dir(Direction::Outbound);
-                self.trace.record_at(now, || event.x(count as u64));
+                self.record(at, || event.x(count as u64));
             }
         }
     }
 
-    fn on_arrived(&mut self, now: Instant, id: u64, code: u8, bytes: usize) {
+    fn on_arrived(&mut self, at: u64, id: u64, code: u8, bytes: usize) {
         if self.served.len() >= SERVED_MAX {
             return self.served.push_back(None);
         }
-        let name = self.names[usize::from(code)];
+        let name = self.lane.names[usize::from(code)];
         let received = Event::new(Kind::ReqReceived).proto(self.proto).dir(Direction::Inbound).name(name);
-        let key = self.trace.record_at(now, || received.x(id).y(bytes as u64));
+        let key = self.record(at, || received.x(id).y(bytes as u64));
         self.trace.tracer.count_served(false);
-        self.served.push_back(Some(Served { key, id, name, arrived: now, encoded: false }));
+        self.served.push_back(Some(Served { key, id, name, arrived: at, encoded: false }));
     }
 
     fn served(&mut self, number: Tag) -> Option<&mut Served> {
@@ -172,11 +187,11 @@ impl LaneWatch {
     }
 
     /// The next request of the peer is handed to the protocol. Returns its number.
-    pub(super) fn on_serve(&mut self, now: Instant) -> Tag {
+    pub(super) fn on_serve(&mut self, at: u64) -> Tag {
         let number = self.next_served;
         self.next_served += 1;
         if let Some(served) = self.served(number).copied() {
-            self.trace.record_at(now, || self.theirs(Kind::ReqDelivered, &served));
+            self.record(at, || self.theirs(Kind::ReqDelivered, &served));
         }
         number
     }
@@ -184,7 +199,7 @@ impl LaneWatch {
     /// The protocol has answered, or not.
     pub(super) fn on_reply(
         &mut self,
-        now: Instant,
+        at: u64,
         number: Tag,
         reply: &Result<Option<Payload>, DisconnectReason>,
     ) {
@@ -194,53 +209,54 @@ impl LaneWatch {
                 if let Some(served) = self.served(number) {
                     served.encoded = true;
                     let served = *served;
-                    self.trace.record_at(now, || self.theirs(Kind::ReqEncoded, &served).y(bytes));
+                    self.record(at, || self.theirs(Kind::ReqEncoded, &served).y(bytes));
                 }
             }
-            Ok(None) => self.end(now, number, Label::UNSUPPORTED),
+            Ok(None) => self.end(at, number, Label::UNSUPPORTED),
             Err(DisconnectReason::Breach(_) | DisconnectReason::BadData) => {
-                self.end(now, number, Label::MALFORMED);
+                self.end(at, number, Label::MALFORMED);
             }
-            Err(_) => self.end(now, number, Label::DISCONNECTED),
+            Err(_) => self.end(at, number, Label::DISCONNECTED),
         }
     }
 
-    /// A segment was cut off a message.
-    pub(super) fn on_cut(&mut self, now: Instant, cut: Cut) {
-        if cut.last && cut.rank == Rank::Request && cut.tag > 0 {
-            let id = RequestId::from_wire(cut.tag - 1);
-            let bytes = self.asked(id).map_or(0, |asked| asked.bytes);
-            self.on_ours(now, Kind::ReqEncoded, id, bytes);
-        }
-    }
-
-    /// The last byte of a message was taken by the substream.
-    pub(super) fn on_written(&mut self, now: Instant, rank: Rank, tag: Tag) {
-        match rank {
-            Rank::Request => self.on_ours(now, Kind::ReqWritten, RequestId::from_wire(tag - 1), 0),
-            Rank::Reply => {
-                if let Some(served) = self.served(tag).copied() {
-                    self.trace.record_at(now, || self.theirs(Kind::ReqWritten, &served));
-                    self.end(now, tag, Label::OK);
+    /// A tagged message was cut to its end, and `written`: the substream has taken its last byte.
+    /// Each is told once; both at one go, mostly.
+    pub(super) fn on_progress(&mut self, at: u64, progress: Progress) {
+        match progress {
+            Progress { rank: Rank::Request, tag, cut, written } => {
+                let id = RequestId::from_wire(tag - 1);
+                let kind = match (cut, written) {
+                    (true, true) => Kind::PackSent,
+                    (true, false) => Kind::ReqEncoded,
+                    (false, _) => Kind::ReqWritten,
+                };
+                let bytes = self.asked(id).map_or(0, |asked| asked.bytes);
+                self.on_ours(at, kind, id, bytes);
+            }
+            Progress { rank: Rank::Reply, tag, written: true, .. } => {
+                if let Some(served) = self.take_served(tag) {
+                    let ns = at.saturating_sub(served.arrived);
+                    self.record(at, || self.theirs(Kind::PackServed, &served).how(Label::OK).y(ns));
                 }
             }
-            Rank::Control | Rank::Announcement => {}
+            _ => {}
         }
     }
 
     /// A round of writing is over: whether the substream takes no more, and what then waits.
-    pub(super) fn on_blocked(&mut self, now: Instant, blocked: bool, bytes: usize) {
+    pub(super) fn on_blocked(&mut self, at: u64, blocked: bool, bytes: usize) {
         let proto = self.proto;
         match self.blocked {
             None if blocked => {
-                self.blocked = Some(now);
+                self.blocked = Some(at);
                 let event = Event::new(Kind::WindowBlocked).proto(proto).x(bytes as u64);
-                self.trace.record_at(now, || event);
+                self.record(at, || event);
             }
             Some(since) if !blocked => {
                 self.blocked = None;
-                let ns = now.saturating_duration_since(since).as_nanos() as u64;
-                self.trace.record_at(now, || Event::new(Kind::WindowReady).proto(proto).y(ns));
+                let ns = at.saturating_sub(since);
+                self.record(at, || Event::new(Kind::WindowReady).proto(proto).y(ns));
             }
             _ => {}
         }
@@ -258,7 +274,7 @@ impl LaneWatch {
     }
 
     /// Nothing more will be written: what the peer has asked and not got has ended.
-    pub(super) fn on_gone(&mut self, now: Instant, ended: Option<Disconnected>) {
+    pub(super) fn on_gone(&mut self, at: u64, ended: Option<Disconnected>) {
         let how = match ended {
             Some(Disconnected { reason: DisconnectReason::Panicked, .. }) => Label::PANICKED,
             Some(Disconnected { side: Side::Local, reason: DisconnectReason::ClientQuitting }) => {
@@ -267,29 +283,35 @@ impl LaneWatch {
             _ => Label::DISCONNECTED,
         };
         let last = self.first + self.served.len() as Tag;
-        (self.first..last).for_each(|number| self.end(now, number, how));
+        (self.first..last).for_each(|number| self.end(at, number, how));
     }
 
-    fn end(&mut self, now: Instant, number: Tag, how: Label) {
-        let Some(index) = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok()) else {
-            return;
-        };
-        if let Some(served) = self.served.get_mut(index).and_then(Option::take) {
-            let ns = now.saturating_duration_since(served.arrived).as_nanos() as u64;
-            self.trace.record_at(now, || self.theirs(Kind::ReqEnded, &served).how(how).y(ns));
-            self.trace.tracer.count_served(true);
+    fn end(&mut self, at: u64, number: Tag, how: Label) {
+        if let Some(served) = self.take_served(number) {
+            let ns = at.saturating_sub(served.arrived);
+            self.record(at, || self.theirs(Kind::ReqEnded, &served).how(how).y(ns));
         }
+    }
+
+    /// A request of the peer ends: it is no longer followed.
+    fn take_served(&mut self, number: Tag) -> Option<Served> {
+        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        let served = self.served.get_mut(index)?.take();
         // Those that are not followed go with their neighbours.
         while self.served.front().is_some_and(Option::is_none) {
             self.served.pop_front();
             self.first += 1;
         }
+        if served.is_some() {
+            self.trace.tracer.count_served(true);
+        }
+        served
     }
 
     /// Tells where every request stands that has not ended.
     pub(super) fn tell_open(
         &self,
-        now: Instant,
+        at: u64,
         waiting: Vec<(Rank, Tag)>,
         pending: impl Iterator<Item = (RequestId, Instant)>,
     ) {
@@ -297,8 +319,8 @@ impl LaneWatch {
             let Some(key) = self.key(id) else { continue };
             let queued = waiting.contains(&(Rank::Request, id.as_u64() + 1));
             let how = if queued { Label::QUEUED } else { Label::WRITTEN };
-            let ns = now.saturating_duration_since(asked).as_nanos() as u64;
-            self.trace.record_at(now, || self.ours(Kind::ReqOpen).key(key).how(how).x(id.as_u64()).y(ns));
+            let ns = at.saturating_sub(self.at(asked));
+            self.record(at, || self.ours(Kind::ReqOpen).key(key).how(how).x(id.as_u64()).y(ns));
         }
         for (index, served) in self.served.iter().enumerate() {
             let Some(served) = served else { continue };
@@ -307,8 +329,8 @@ impl LaneWatch {
                 number if number < self.next_served => Label::DELIVERED,
                 _ => Label::QUEUED,
             };
-            let ns = now.saturating_duration_since(served.arrived).as_nanos() as u64;
-            self.trace.record_at(now, || self.theirs(Kind::ReqOpen, served).how(how).y(ns));
+            let ns = at.saturating_sub(served.arrived);
+            self.record(at, || self.theirs(Kind::ReqOpen, served).how(how).y(ns));
         }
     }
 }

@@ -9,7 +9,7 @@ use bytes::{Buf, BytesMut};
 use futures::io::{AsyncWrite, WriteHalf};
 
 use super::reader::LaneIo;
-use crate::machine::outbox::{Cut, Outbox, Rank, Tag};
+use crate::machine::outbox::{Outbox, Rank, Tag};
 
 /// One write carries as many segments as fit.
 const BATCH_BYTES: usize = 64 << 10;
@@ -32,18 +32,20 @@ pub(super) struct Writer {
     batch: BytesMut,
     /// Bytes that the substream has taken so far.
     taken: u64,
-    /// Tagged messages that end in the batch: at which byte of the substream, and which. Bounded
-    /// by the batch.
-    ends: VecDeque<(u64, Rank, Tag)>,
+    /// Tagged messages that end in the batch: at which byte of the substream, which, and whether
+    /// that was told. Bounded by the batch.
+    ends: VecDeque<(u64, Rank, Tag, bool)>,
 }
 
-/// What a writer tells whoever watches, in this order for each message.
+/// What a writer tells whoever watches, of a tagged message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Progress {
-    /// A segment of a tagged message was cut.
-    Cut(Cut),
-    /// The substream took the last byte of a tagged message.
-    Written(Rank, Tag),
+pub(super) struct Progress {
+    pub(super) rank: Rank,
+    pub(super) tag: Tag,
+    /// It was cut to its end since the last call.
+    pub(super) cut: bool,
+    /// The substream took its last byte.
+    pub(super) written: bool,
 }
 
 impl Writer {
@@ -63,11 +65,8 @@ impl Writer {
             while self.batch.len() < BATCH_BYTES
                 && let Some(cut) = outbox.poll_segment(&mut self.batch)
             {
-                if cut.tag != 0 {
-                    watch(Progress::Cut(cut));
-                    if cut.last {
-                        self.ends.push_back((self.taken + self.batch.len() as u64, cut.rank, cut.tag));
-                    }
+                if cut.tag != 0 && cut.last {
+                    self.ends.push_back((self.taken + self.batch.len() as u64, cut.rank, cut.tag, false));
                 }
             }
             if self.batch.is_empty() {
@@ -79,12 +78,20 @@ impl Writer {
                     progress = true;
                     self.batch.advance(written);
                     self.taken += written as u64;
-                    while let Some((_, rank, tag)) = self.ends.pop_front_if(|(end, ..)| *end <= self.taken) {
-                        watch(Progress::Written(rank, tag));
+                    while let Some((_, rank, tag, told)) =
+                        self.ends.pop_front_if(|(end, ..)| *end <= self.taken)
+                    {
+                        watch(Progress { rank, tag, cut: !told, written: true });
                     }
                 }
                 Poll::Ready(Err(error)) => return Err(error),
-                Poll::Pending => return Ok(Drained { progress, blocked: true }),
+                Poll::Pending => {
+                    for (_, rank, tag, told) in self.ends.iter_mut().filter(|(.., told)| !told) {
+                        *told = true;
+                        watch(Progress { rank: *rank, tag: *tag, cut: true, written: false });
+                    }
+                    return Ok(Drained { progress, blocked: true });
+                }
             }
         }
         if self.batch.capacity() > KEEP_BYTES {
@@ -111,7 +118,7 @@ impl Writer {
 
     /// Tagged messages in the batch.
     pub(super) fn tags(&self) -> impl Iterator<Item = (Rank, Tag)> {
-        self.ends.iter().map(|(_, rank, tag)| (*rank, *tag))
+        self.ends.iter().map(|(_, rank, tag, _)| (*rank, *tag))
     }
 
     /// Half-closes behind what was written.

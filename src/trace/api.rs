@@ -4,8 +4,8 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -141,6 +141,12 @@ impl Trace {
         self.take_stock().await;
         let reason: String = reason.chars().filter(char::is_ascii_alphanumeric).take(32).collect();
         self.shared.dump(&reason)
+    }
+
+    /// The dumps that have been written so far, whatever made them: file and reason, the oldest
+    /// first.
+    pub fn dumps(&self) -> Vec<(PathBuf, String)> {
+        self.shared.dumped.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Writes what the flight recorder holds, as a trace file. Returns the number of events.

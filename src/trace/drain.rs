@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::event::Event;
+use super::event::{Event, IDS_PER_PLACE};
 use super::kind::Field;
 use super::label::Words;
 use super::record::{EventId, Header, Line, Name, Record};
@@ -63,7 +63,10 @@ impl Drain {
             }
             for number in *next..end {
                 match ring.get(number) {
-                    Some((at, event)) => self.round.push((at, EventId::new(ring.number(), number), event)),
+                    Some((at, event)) => {
+                        let id = EventId::new(ring.number(), number * IDS_PER_PLACE);
+                        self.round.extend(event.unpack(id).map(|(id, event)| (at, id, event)));
+                    }
                     None => missing += 1,
                 }
             }

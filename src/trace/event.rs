@@ -5,6 +5,9 @@ use super::label::Label;
 use super::record::EventId;
 use crate::ids::Direction;
 
+/// Ids that each place of a ring has: a packed event stands for up to three.
+pub(crate) const IDS_PER_PLACE: u64 = 4;
+
 /// The words of an event: one cache line.
 pub(crate) const WORDS: usize = 8;
 
@@ -29,6 +32,11 @@ pub(crate) struct Event {
 impl EventId {
     /// No event.
     pub(crate) const NONE: Self = Self(0);
+
+    /// The `n`th event of a packed one with this id.
+    pub(crate) const fn packed(self, n: u64) -> Self {
+        if self.0 == 0 { self } else { Self(self.0 + n) }
+    }
 }
 
 impl Event {
@@ -99,7 +107,39 @@ impl Event {
         self
     }
 
+    /// The events it stands for, in their order; most stand for themselves. The `n`th has the id
+    /// `id` plus `n`.
+    pub(crate) fn unpack(self, id: EventId) -> impl Iterator<Item = (EventId, Self)> {
+        let of = |kind| Self { kind, ..self };
+        let nth = move |n: u64| EventId(id.0 + n);
+        let wire_only = |kind| Self { y: 0, ..of(kind) };
+        let parts = match self.kind {
+            Kind::PackAsked => {
+                let message = Self::new(Kind::MsgEnqueued).name(self.how).x(self.x).cause(nth(0));
+                let created = Self { x: 0, how: Label::NONE, ..of(Kind::ReqCreated) };
+                [Some(created), Some(message), None]
+            }
+            Kind::PackSent => [Some(of(Kind::ReqEncoded)), Some(wire_only(Kind::ReqWritten)), None],
+            Kind::PackAnswered => [
+                Some(wire_only(Kind::ReqFirstByte)),
+                Some(of(Kind::ReqReceived)),
+                Some(wire_only(Kind::ReqDelivered)),
+            ],
+            Kind::PackDone => {
+                let decoded = Self { how: Label::NONE, ..wire_only(Kind::ReqDecoded) };
+                [Some(decoded), Some(of(Kind::ReqEnded).cause(nth(0))), None]
+            }
+            Kind::PackServed => {
+                let written = Self { how: Label::NONE, ..wire_only(Kind::ReqWritten) };
+                [Some(written), Some(of(Kind::ReqEnded).cause(nth(0))), None]
+            }
+            _ => [Some(self), None, None],
+        };
+        parts.into_iter().flatten().enumerate().map(move |(n, event)| (nth(n as u64), event))
+    }
+
     /// The words of this event as the `number`th of its ring.
+    #[inline]
     pub(crate) fn to_words(self, number: u64, at: u64) -> [u64; WORDS] {
         let dir = match self.dir {
             None => 0,

@@ -50,7 +50,8 @@ macro_rules! kinds {
 
             /// The kind of this name.
             pub fn by_name(name: &str) -> Option<Self> {
-                match name { $($name => Some(Kind::$kind),)* _ => None }
+                let kind = match name { $($name => Kind::$kind,)* _ => return None };
+                (!kind.is_packed()).then_some(kind)
             }
         }
     };
@@ -185,6 +186,16 @@ kinds! {
     /// Where an unended request stands, told on demand (dumps, snapshots). `how`: the step it has
     /// reached; `ns`: since when it exists.
     ReqOpen = "req.open" [Wire, Ns],
+    /// Only in a ring: `req.created` and the `msg.enqueued` behind it.
+    PackAsked = "pack.asked" [None, None],
+    /// Only in a ring: `req.encoded` and `req.written` at one go.
+    PackSent = "pack.sent" [None, None],
+    /// Only in a ring: `req.first_byte`, `req.received` and `req.delivered` at one go.
+    PackAnswered = "pack.answered" [None, None],
+    /// Only in a ring: `req.decoded` and `req.ended`.
+    PackDone = "pack.done" [None, None],
+    /// Only in a ring: `req.written` and `req.ended` of a request of the peer.
+    PackServed = "pack.served" [None, None],
 }
 
 impl Kind {
@@ -193,9 +204,15 @@ impl Kind {
         Self::ALL.get(usize::from(number)).copied()
     }
 
+    /// Whether it stands for several events that happened at one go. Such kinds are never in a file:
+    /// whoever reads a ring takes them apart.
+    pub fn is_packed(self) -> bool {
+        self >= Self::PackAsked
+    }
+
     /// Whether it belongs to the life line of a request.
     pub fn is_request(self) -> bool {
-        self >= Self::ReqCreated
+        self >= Self::ReqCreated && self <= Self::ReqOpen
     }
 }
 
@@ -208,7 +225,7 @@ mod tests {
         for (number, kind) in Kind::ALL.iter().enumerate() {
             assert_eq!(*kind as usize, number);
             assert_eq!(Kind::from_number(number as u8), Some(*kind));
-            assert_eq!(Kind::by_name(kind.name()), Some(*kind));
+            assert_eq!(Kind::by_name(kind.name()), Some(*kind).filter(|kind| !kind.is_packed()));
         }
         assert_eq!(Kind::by_name("req.invented"), None);
         assert_eq!(Kind::from_number(255), None);

@@ -2,7 +2,7 @@
 //!
 //! One table for the process: it only ever holds `&'static str`s, so it is bounded by the program.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::record::Name;
@@ -61,23 +61,27 @@ fixed! {
 /// Words met at run time, behind the fixed ones.
 static MET: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
 
-/// The words one thread has met: its address and number.
-type Known = Vec<(&'static str, Label)>;
+/// Places for words that a thread has met, found by their address; one that another has taken is
+/// looked up in the table.
+const KNOWN: usize = 128;
 
 thread_local! {
-    static KNOWN: RefCell<Known> = const { RefCell::new(Vec::new()) };
+    static CACHE: [Cell<(&'static str, Label)>; KNOWN] = const { [const { Cell::new(("", Label::NONE)) }; KNOWN] };
 }
 
 impl Label {
     /// The number of a word. More than 65,000 different ones are all "…".
+    #[inline]
     pub(crate) fn of(word: &'static str) -> Self {
-        KNOWN.with_borrow_mut(|known| {
-            let same = |(met, _): &&(&'static str, Label)| std::ptr::eq(*met, word);
-            if let Some((_, label)) = known.iter().find(same) {
-                return *label;
+        let address = word.as_ptr() as usize;
+        let place = (address ^ address >> 7) % KNOWN;
+        CACHE.with(|known| {
+            let (met, label) = known[place].get();
+            if std::ptr::eq(met, word) {
+                return label;
             }
             let label = Self::meet(word);
-            known.push((word, label));
+            known[place].set((word, label));
             label
         })
     }

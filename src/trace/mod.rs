@@ -8,6 +8,7 @@
 
 mod api;
 mod budget;
+mod conn;
 mod drain;
 mod event;
 pub mod json;
@@ -25,6 +26,7 @@ pub use budget::Budget;
 pub use kind::{Field, Kind};
 pub use record::{EventId, Header, Line, Name, Record};
 
+pub(crate) use conn::ConnTrace;
 pub(crate) use event::Event;
 pub(crate) use label::Label;
-pub(crate) use recorder::{ConnTrace, Local, Tracer};
+pub(crate) use recorder::{Local, Tracer, nanos};

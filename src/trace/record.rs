@@ -9,8 +9,7 @@ use crate::ids::Direction;
 
 /// The identity of an event: which ring recorded it, and its number there.
 ///
-/// Numbers of a ring rise by one; what is missing in a file was overwritten or skipped. In files it
-/// is written `RING.NUMBER`.
+/// Numbers of a ring rise, not always by one. In files it is written `RING.NUMBER`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(pub(crate) u64);
 
@@ -27,7 +26,7 @@ impl EventId {
         (self.0 >> Self::NUMBER_BITS) as u16
     }
 
-    /// Its number in that ring, from 1 on.
+    /// Its number in that ring.
     pub const fn number(self) -> u64 {
         self.0 & ((1 << Self::NUMBER_BITS) - 1)
     }

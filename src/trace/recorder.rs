@@ -12,11 +12,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::event::Event;
-use super::kind::Kind;
+use super::event::{Event, IDS_PER_PLACE};
 use super::record::{EventId, Name};
 use super::ring::Ring;
-use crate::ids::Direction;
 
 /// Threads that may record for one network; events of further ones are counted and not kept.
 const RINGS_MAX: usize = 64;
@@ -65,6 +63,8 @@ pub(crate) struct Local {
     inner: Weak<Inner>,
     epoch: Instant,
     ring: Arc<Ring>,
+    /// Bits of an event's number that are all zero each time half of the ring was filled.
+    half_mask: u64,
     /// The time of the last event: times of a ring never go back.
     last: Cell<u64>,
     /// What is being handled on this thread: cause and actor of what is recorded meanwhile.
@@ -130,6 +130,11 @@ impl Tracer {
         self.0.is_some()
     }
 
+    /// When the trace began; `None`: it is off.
+    pub(crate) fn epoch(&self) -> Option<Instant> {
+        self.0.as_ref().map(|inner| inner.epoch)
+    }
+
     /// Which tracer this is; 0: off.
     pub(crate) fn id(&self) -> u64 {
         self.0.as_ref().map_or(0, |inner| inner.id)
@@ -141,9 +146,8 @@ impl Tracer {
     }
 
     /// The number of a new connection.
-    pub(crate) fn new_conn(&self) -> ConnTrace {
-        let conn = self.0.as_ref().map_or(0, |inner| inner.next_conn.fetch_add(1, Ordering::Relaxed));
-        ConnTrace { tracer: self.clone(), conn }
+    pub(super) fn next_conn(&self) -> u32 {
+        self.0.as_ref().map_or(0, |inner| inner.next_conn.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Records an event now.
@@ -156,8 +160,18 @@ impl Tracer {
     #[inline]
     pub(crate) fn with<T>(&self, run: impl FnOnce(&Local) -> T) -> Option<T> {
         let inner = self.0.as_ref()?;
-        let local = Local::of(inner.id).or_else(|| inner.join())?;
-        Some(run(&local))
+        let mut run = Some(run);
+        let ran = LOCALS.try_with(|locals| {
+            let locals = locals.borrow();
+            let local = locals.iter().find(|local| local.tracer == inner.id)?;
+            Some(run.take()?(local))
+        });
+        match ran {
+            Ok(Some(result)) => Some(result),
+            Ok(None) => Some(run.take()?(&*inner.join()?)),
+            // The thread is ending.
+            Err(_) => None,
+        }
     }
 
     /// The number of a text that events may refer to.
@@ -209,6 +223,7 @@ impl Inner {
             tracer: self.id,
             inner: Arc::downgrade(self),
             epoch: self.epoch,
+            half_mask: ring.capacity() / 2 - 1,
             ring,
             last: Cell::new(last),
             current: Cell::new(EventId::NONE),
@@ -217,9 +232,12 @@ impl Inner {
             panicked: Cell::new(false),
         });
         let joined = LOCALS.try_with(|locals| {
-            let mut locals = locals.borrow_mut();
-            locals.retain(|other| other.inner.strong_count() > 0);
-            locals.push(Rc::clone(&local));
+            // Borrowed only by somebody who records for another network right now: then this one is
+            // not kept, and made again next time.
+            if let Ok(mut locals) = locals.try_borrow_mut() {
+                locals.retain(|other| other.inner.strong_count() > 0);
+                locals.push(Rc::clone(&local));
+            }
         });
         joined.ok().map(|()| local)
     }
@@ -295,7 +313,13 @@ impl Local {
         nanos(instant.saturating_duration_since(self.epoch))
     }
 
+    /// Now as an instant, where a handler has just begun or ended: its time is used again.
+    pub(crate) fn instant_in_poll(&self) -> Instant {
+        self.epoch + Duration::from_nanos(self.last.get())
+    }
+
     /// Records an event. What it does not say, the current handler does: its actor, its cause.
+    #[inline]
     pub(crate) fn record(&self, at: u64, mut event: Event) -> EventId {
         let at = at.max(self.last.get());
         self.last.set(at);
@@ -307,14 +331,19 @@ impl Local {
             event.cause = if current == EventId::NONE { event.key } else { current };
         }
         let number = self.ring.push(at, event);
-        let half = self.ring.capacity() / 2;
-        if number.is_multiple_of(half)
-            && let Some(inner) = self.inner.upgrade()
+        if number & self.half_mask == 0 {
+            self.wake_drainer();
+        }
+        EventId::new(self.ring.number(), number * IDS_PER_PLACE)
+    }
+
+    #[cold]
+    fn wake_drainer(&self) {
+        if let Some(inner) = self.inner.upgrade()
             && let Some(drainer) = inner.drainer.get()
         {
             drainer.unpark();
         }
-        EventId::new(self.ring.number(), number)
     }
 
     /// What is recorded from now on is caused by this event; returns what was so far.
@@ -333,71 +362,14 @@ impl Local {
     }
 }
 
-pub(super) fn nanos(duration: Duration) -> u64 {
+pub(crate) fn nanos(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
-}
-
-/// Records what happens on one connection, from any thread.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct ConnTrace {
-    pub(crate) tracer: Tracer,
-    pub(crate) conn: u32,
-}
-
-impl ConnTrace {
-    /// Records nothing.
-    pub(crate) fn off() -> Self {
-        Self::default()
-    }
-
-    pub(crate) fn is_on(&self) -> bool {
-        self.tracer.is_on()
-    }
-
-    /// Records an event of this connection now.
-    #[inline]
-    pub(crate) fn record(&self, event: impl FnOnce() -> Event) -> EventId {
-        self.tracer.record(|| event().conn(self.conn))
-    }
-
-    /// Records an event of this connection at a time that was read already.
-    #[inline]
-    pub(crate) fn record_at(&self, at: Instant, event: impl FnOnce() -> Event) -> EventId {
-        let record = |local: &Local| local.record(local.at(at), event().conn(self.conn));
-        self.tracer.with(record).unwrap_or(EventId::NONE)
-    }
-
-    /// Records an event of this connection at the time of the event before it: for what follows at
-    /// once, without another look at the clock.
-    #[inline]
-    pub(crate) fn record_soon(&self, event: impl FnOnce() -> Event) {
-        self.tracer.with(|local| local.record(0, event().conn(self.conn)));
-    }
-
-    /// A step in the life of a substream's negotiation; `cause` is its `substream.asked`.
-    pub(crate) fn substream(
-        &self,
-        kind: Kind,
-        dir: Direction,
-        cause: EventId,
-        text: impl std::fmt::Display,
-    ) -> EventId {
-        self.say(|| Event::new(kind).dir(dir).cause(cause), text)
-    }
-
-    /// Records an event of this connection with a text.
-    pub(crate) fn say(&self, event: impl FnOnce() -> Event, text: impl std::fmt::Display) -> EventId {
-        if !self.is_on() {
-            return EventId::NONE;
-        }
-        let text = self.tracer.text(text);
-        self.record(|| event().y(text))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::{ConnTrace, Kind};
 
     #[test]
     fn each_thread_has_a_ring_and_a_later_thread_takes_over_that_of_one_that_ended() {
@@ -406,9 +378,9 @@ mod tests {
         let on_thread = |tracer: Tracer| {
             std::thread::spawn(move || tracer.record(|| Event::new(Kind::SocketRead))).join().unwrap()
         };
-        assert_eq!((first.ring(), first.number()), (1, 1));
-        assert_eq!(on_thread(tracer.clone()), EventId::new(2, 1));
-        assert_eq!(on_thread(tracer.clone()), EventId::new(2, 2));
+        assert_eq!((first.ring(), first.number()), (1, 4));
+        assert_eq!(on_thread(tracer.clone()), EventId::new(2, 4));
+        assert_eq!(on_thread(tracer.clone()), EventId::new(2, 8));
         assert_eq!(tracer.inner().unwrap().rings().len(), 2);
         assert_eq!(Tracer::off().record(|| unreachable!()), EventId::NONE);
     }
@@ -421,7 +393,7 @@ mod tests {
             local.set_current(first);
             local.set_actor(3);
             let second = local.record(40, Event::new(Kind::SocketRead));
-            let (at, event) = local.ring.get(second.number()).unwrap();
+            let (at, event) = local.ring.get(second.number() / IDS_PER_PLACE).unwrap();
             assert_eq!((at, event.cause, event.actor), (50, first, 3));
             local.set_current(EventId::NONE);
         });
@@ -438,5 +410,33 @@ mod tests {
         }
         assert_eq!((inner.text(0), inner.text(1).as_deref()), (None, Some("0")));
         assert_eq!(inner.text(u64::MAX), None);
+    }
+
+    /// `cargo test --release --lib trace::recorder -- --ignored --nocapture`
+    #[test]
+    #[ignore = "a measurement"]
+    fn how_long_an_event_takes() {
+        const EVENTS: u32 = 10_000_000;
+        let trace = Tracer::new("us", 8192, true).new_conn();
+        let now = Instant::now();
+        let per_event = |what: &str, record: &dyn Fn(u64)| {
+            let begun = Instant::now();
+            (0..u64::from(EVENTS)).for_each(record);
+            println!("{what}: {:?} per event", begun.elapsed() / EVENTS);
+        };
+        let event = |n| Event::new(Kind::ReqQueued).key(EventId(n)).x(n);
+        per_event("at a known time", &|n| {
+            trace.record_at(now, || event(n));
+        });
+        per_event("soon after another", &|n| {
+            trace.record_soon(|| event(n));
+        });
+        per_event("now", &|n| {
+            trace.record(|| event(n));
+        });
+        let off = ConnTrace::off();
+        per_event("off", &|n| {
+            off.record(|| event(n));
+        });
     }
 }

@@ -65,6 +65,7 @@ impl Ring {
     }
 
     /// Records an event and returns its number. Only the thread that has taken the ring may call it.
+    #[inline]
     pub(crate) fn push(&self, at: u64, event: Event) -> u64 {
         let number = self.next.load(Ordering::Relaxed);
         let words = event.to_words(number, at);

@@ -42,6 +42,8 @@ pub(super) struct SinkShared {
     closing: Mutex<Option<oneshot::Sender<()>>>,
     closed: AtomicBool,
     dumps: AtomicU64,
+    /// The dumps that were written: file and reason. Bound: [`DUMPS_MAX`].
+    pub(super) dumped: Mutex<Vec<(PathBuf, String)>>,
     /// Events lost and skipped by the file.
     pub(super) lost: AtomicU64,
     pub(super) skipped: AtomicU64,
@@ -62,6 +64,7 @@ impl SinkShared {
             closing: Mutex::default(),
             closed: AtomicBool::new(false),
             dumps: AtomicU64::new(0),
+            dumped: Mutex::default(),
             lost: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
         }
@@ -93,6 +96,10 @@ impl SinkShared {
         let name = format!("dump-{short}-{}-{number}-{reason}.jsonl", std::process::id());
         let path = dir.join(name);
         let written = File::create(&path).and_then(|mut file| write_rings(inner, reason, &mut file));
+        if written.is_ok() {
+            let mut dumped = self.dumped.lock().unwrap_or_else(PoisonError::into_inner);
+            dumped.push((path.clone(), reason.to_owned()));
+        }
         Some(written.map(|_| path))
     }
 
@@ -273,7 +280,7 @@ mod tests {
         let inner = Arc::clone(tracer.inner().unwrap());
         tracer.with(|local| local.set_busy(Some((0, 7))));
         let mut watch = Watch::default();
-        let told = |tracer: &Tracer| tracer.record(|| Event::new(Kind::SocketRead)).number();
+        let told = |tracer: &Tracer| tracer.record(|| Event::new(Kind::SocketRead)).number() / 4;
         assert_eq!(told(&tracer), 1);
         while inner.now() < 600_000_000 {
             watch.look(&tracer, &inner);

@@ -6,8 +6,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use trunkline::trace::tools::Picture;
+use std::time::Duration;
+
+use trunkline::Network;
+use trunkline::trace::Line;
+use trunkline::trace::tools::export::lifeline::{Cause, Lifelines};
 use trunkline::trace::tools::export::{Format, fixtures, write};
+use trunkline::trace::tools::merge::join;
+use trunkline::trace::tools::model::Keep;
+use trunkline::trace::tools::read::Reader;
+use trunkline::trace::tools::{Model, Node, Picture};
+
+use crate::support::{self, Blob, ECHO, GetBlob, Over, SILENCE};
 
 /// A folder of its own under the build's, gone when the test is.
 struct Folder(PathBuf);
@@ -60,6 +70,46 @@ fn passes(name: &str, picture: &Picture) {
     let (result, _) = result.split_once("</pre>").expect("its end");
     println!("{result}");
     assert!(result.contains("selftest: passed") && !result.contains("FAILED"), "{result}");
+    assert!(result.matches("\nok ").count() > 20, "{result}");
+}
+
+/// What a network has recorded, as tools read it.
+fn node(network: &Network) -> Node {
+    let mut file = Vec::new();
+    network.trace().write_to(&mut file, "test").expect("memory takes it");
+    let mut node = Node { model: Model::keeping(Keep::All), ..Node::default() };
+    for line in Reader::new(&file[..]) {
+        let line = line.expect("our own trace is readable");
+        node.model.on(&line);
+        if let Line::Event(record) = line {
+            node.records.push(record);
+        }
+    }
+    node
+}
+
+#[tokio::test]
+async fn a_page_of_what_two_networks_recorded_works_in_a_browser() {
+    let (server, client, peer) = support::two_nodes("/ip4/127.0.0.1/tcp/0").await;
+    for size in [5, 100_000, 1_000_000, 64, 30_000] {
+        peer.ask::<Blob>(GetBlob(ECHO, size)).await.expect("an answer");
+    }
+    let silent = peer.ask::<Blob>(GetBlob(SILENCE, 0));
+    assert!(tokio::time::timeout(Duration::from_millis(80), silent).await.is_err());
+    let mut picture = Picture { nodes: vec![node(&client), node(&server)], ..Picture::default() };
+    client.over().await;
+    server.over().await;
+    join(&mut picture);
+    assert_eq!(picture.pairs.len(), 6);
+    let lines = Lifelines::of(&picture);
+    let silent = lines.iter().find(|line| line.state() == "cancelled").expect("the one given up");
+    assert_eq!(silent.longest().map(|wait| (wait.cause, wait.node)), Some((Cause::Handler, 1)));
+    for format in Format::ALL {
+        let mut out = Vec::new();
+        write(format, &picture, &mut out).expect("memory takes it");
+        assert!(out.len() > 200, "{format}");
+    }
+    passes("recorded", &picture);
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! Trunkline through its public API, an actor at both ends.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use trunkline::protocols::ServeError;
 use trunkline::protocols::simple::Protocol;
+use trunkline::trace::TraceConfig;
 use trunkline::wire::{Decode, DecodeError, Encode};
 use trunkline::{Config, Keypair, Network, PeerAddr, PeerHandle, PeerId, ProtocolId};
 
@@ -17,9 +19,62 @@ pub const SESSION: &str = "session's thread";
 /// The variant whose callers run on a tokio runtime of two workers.
 pub const TWO_WORKERS: &str = "2-worker runtime";
 
-/// Both variants.
+/// Both variants, as everybody gets them: with the flight recorder on.
 pub fn contenders() -> Vec<Box<dyn Contender>> {
-    vec![Box::new(Ours { two_workers: false }), Box::new(Ours { two_workers: true })]
+    let trace = Tracing::Recorder;
+    vec![Box::new(Ours { two_workers: false, trace }), Box::new(Ours { two_workers: true, trace })]
+}
+
+/// What both ends record of themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tracing {
+    /// Nothing.
+    Off,
+    /// The flight recorder, as by default.
+    Recorder,
+    /// A live trace in a file as well, within its default budget.
+    File,
+}
+
+impl Tracing {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Off, Self::Recorder, Self::File];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Off => "trace off",
+            Self::Recorder => "recorder",
+            Self::File => "live file",
+        }
+    }
+
+    fn config(self) -> TraceConfig {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        match self {
+            Self::Off => TraceConfig::off(),
+            Self::Recorder => TraceConfig::default(),
+            Self::File => {
+                // A few names in turn, so that no measurement writes over its own other end.
+                let number = NEXT.fetch_add(1, Ordering::Relaxed) % 4;
+                let name = format!("rivals-trace-{}-{number}.jsonl", std::process::id());
+                TraceConfig { file: Some(std::env::temp_dir().join(name)), ..TraceConfig::default() }
+            }
+        }
+    }
+
+    /// Removes the files of this process.
+    pub fn tidy_up() {
+        for number in 0..4 {
+            let name = format!("rivals-trace-{}-{number}.jsonl", std::process::id());
+            let _ = std::fs::remove_file(std::env::temp_dir().join(name));
+        }
+    }
+}
+
+/// The contenders of the overhead measurement.
+pub fn traced() -> Vec<Box<dyn Contender>> {
+    let contender = |trace| Box::new(Ours { two_workers: false, trace }) as Box<dyn Contender>;
+    Tracing::ALL.into_iter().map(contender).collect()
 }
 
 /// The load as a one-question protocol.
@@ -53,6 +108,7 @@ impl Protocol for Echo {
 
 struct Ours {
     two_workers: bool,
+    trace: Tracing,
 }
 
 impl Contender for Ours {
@@ -61,15 +117,20 @@ impl Contender for Ours {
     }
 
     fn variant(&self) -> &'static str {
-        if self.two_workers { TWO_WORKERS } else { SESSION }
+        match self.trace {
+            Tracing::Recorder if self.two_workers => TWO_WORKERS,
+            Tracing::Recorder => SESSION,
+            other => other.name(),
+        }
     }
 
     fn run(&self, load: Load, gate: Gate) -> Result<Tally, Failure> {
+        let trace = self.trace;
         serve_beside(
             async move |announce, stopped| {
                 let mut networks = Vec::new();
                 for _ in 0..load.peers {
-                    networks.push(node(load, Some("/ip4/127.0.0.1/tcp/0".parse()?)).await?);
+                    networks.push(node(load, trace, Some("/ip4/127.0.0.1/tcp/0".parse()?)).await?);
                 }
                 let addrs: Vec<_> = networks.iter().flat_map(Network::listening).collect();
                 let _ = announce.send(addrs);
@@ -77,7 +138,7 @@ impl Contender for Ours {
                 Ok(())
             },
             async |addrs| {
-                let network = node(load, None).await?;
+                let network = node(load, trace, None).await?;
                 let mut callers = Vec::new();
                 let mut peers = Vec::new();
                 for addr in addrs {
@@ -117,9 +178,10 @@ async fn caller(peer: PeerHandle, window: Window, first_tag: u64) -> Result<Tall
 }
 
 /// A node on this very thread, with as many request slots as the load has requests in flight.
-async fn node(load: Load, listen: Option<PeerAddr>) -> Result<Network, Failure> {
+async fn node(load: Load, trace: Tracing, listen: Option<PeerAddr>) -> Result<Network, Failure> {
     let slots = u16::try_from(load.in_flight.clamp(64, 4096))?;
     let config = Config::builder().max_peers(load.peers + 1).with(|config| {
+        config.trace = trace.config();
         config.pending_requests_max = slots;
         config.session.waiting_max = usize::from(slots);
     });

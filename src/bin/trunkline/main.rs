@@ -9,11 +9,13 @@ mod escape;
 mod failure;
 mod key;
 mod keyfile;
+mod metrics_server;
 mod node;
 mod ping;
 mod signals;
 mod status_probe;
 mod trace;
+mod trace_ui;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -43,10 +45,17 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    Node(node::NodeArgs),
+    Node(Box<node::NodeArgs>),
     Ping(ping::PingArgs),
     Key(key::KeyArgs),
     Trace(trace::TraceArgs),
+}
+
+impl Command {
+    /// Whether lines on the terminal would spoil what is drawn there.
+    fn takes_terminal(&self) -> bool {
+        matches!(self, Self::Node(args) if args.takes_terminal())
+    }
 }
 
 fn main() -> ExitCode {
@@ -54,7 +63,9 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refused(&error),
     };
-    log_to_stderr(cli.verbose);
+    if !cli.command.takes_terminal() || !std::io::stderr().is_terminal() {
+        log_to_stderr(cli.verbose);
+    }
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -66,7 +77,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
-        Command::Node(args) => on_runtime(node::run(args, cli.json)),
+        Command::Node(args) => on_runtime(node::run(*args, cli.json)),
         Command::Ping(args) => on_runtime(ping::run(args, cli.json)),
         Command::Key(args) => key::run(&args, cli.json),
         Command::Trace(args) => trace::run(&args, cli.json),
@@ -104,7 +115,8 @@ fn refused(error: &clap::Error) -> ExitCode {
 
 fn log_to_stderr(verbose: u8) {
     let level = match verbose {
-        0 => "error",
+        // Where a dump of the flight recorder went is always told.
+        0 => "error,trunkline::trace=warn",
         1 => "info",
         2 => "debug",
         _ => "trace",

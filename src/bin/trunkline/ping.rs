@@ -1,12 +1,14 @@
 //! `trunkline ping`: who is there, what does it speak, how long is a round trip?
 
 use std::io::{self, ErrorKind, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use trunkline::error::{DialError, SubstreamError, UpgradeError};
+use trunkline::error::{DialError, StartError, SubstreamError, UpgradeError};
 use trunkline::protocols::ping as protocol;
+use trunkline::trace::TraceConfig;
 use trunkline::{Config, Keypair, Network, PeerAddr, PeerHandle};
 
 use crate::escape::escape;
@@ -32,15 +34,22 @@ pub(crate) struct PingArgs {
     /// Round trips to measure.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
+    /// Writes the trace to this file, replacing it. Read it with `trunkline trace`. Default: none.
+    #[arg(long, value_name = "FILE")]
+    trace_file: Option<PathBuf>,
 }
 
 /// Does what was asked. A signal ends it early, without a failure.
 pub(crate) async fn run(args: PingArgs, json: bool) -> Result<(), Failure> {
     let mut stop = Stop::listen().map_err(Failure::failed)?;
-    let config = Config::builder().build().map_err(Failure::failed)?;
+    let trace = TraceConfig { file: args.trace_file.clone(), ..TraceConfig::default() };
+    let config = Config::builder().trace(trace).build().map_err(Failure::failed)?;
     let probe = Arc::new(StatusProbe::default());
     let builder = Network::builder(config, Keypair::generate_secp256k1());
-    let network = builder.exchange(probe.clone()).start().await.map_err(Failure::failed)?;
+    let network = builder.exchange(probe.clone()).start().await.map_err(|error| match error {
+        StartError::Trace(_) => Failure::unusable(error),
+        error => Failure::failed(error),
+    })?;
     let result = tokio::select! {
         biased;
         () = stop.asked() => Ok(()),

@@ -1,8 +1,11 @@
-//! Ctrl-C and SIGTERM: the first asks for an orderly end, the second ends at once.
+//! Ctrl-C and SIGTERM: the first asks for an orderly end, the second ends at once. SIGUSR1: asks for
+//! a dump of the flight recorder.
 
 use std::io;
 
 use tokio::sync::watch;
+
+use crate::trace_ui::screen;
 
 /// Whether somebody asked this process to end.
 #[derive(Debug, Clone)]
@@ -19,6 +22,7 @@ impl Stop {
             signals.next().await;
             ask.send_replace(true);
             signals.next().await;
+            screen::leave();
             eprintln!("trunkline: interrupted again, ending at once");
             std::process::exit(1);
         });
@@ -68,5 +72,41 @@ impl Signals {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending().await
         }
+    }
+}
+
+/// Somebody wants to see the flight recorder.
+#[derive(Debug)]
+pub(crate) struct DumpSignals {
+    #[cfg(unix)]
+    asked: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl DumpSignals {
+    /// Listens from now on: until then SIGUSR1 would end the process.
+    pub(crate) fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { asked: signal(SignalKind::user_defined1())? })
+    }
+
+    /// Waits for the next one. Cancel safe.
+    pub(crate) async fn asked(&mut self) {
+        if self.asked.recv().await.is_none() {
+            std::future::pending().await
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl DumpSignals {
+    /// There is no such signal here.
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// Never.
+    pub(crate) async fn asked(&mut self) {
+        std::future::pending().await
     }
 }

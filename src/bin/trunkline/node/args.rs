@@ -1,5 +1,6 @@
 //! The options of `node`, and the rules between them.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use alloy_primitives::B256;
 use trunkline::transport::addr::Endpoint;
 use trunkline::{Config, PeerAddr, PeerId};
 
+use super::trace::TraceOptions;
 use crate::duration;
 use crate::failure::Failure;
 
@@ -64,15 +66,35 @@ pub(crate) struct NodeArgs {
     /// Slots for peers, at most two thirds of them inbound. Default: 50.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(super) max_peers: Option<u32>,
+    /// Serves metrics as Prometheus text at http://ADDR/metrics. Default: not at all.
+    ///
+    /// An address such as 127.0.0.1:9100 or [::1]:0; port 0 picks one, and the event metrics tells it.
+    /// Anybody who can reach it can read it: use loopback unless the network is yours.
+    #[arg(long, value_name = "IP:PORT")]
+    pub(super) metrics: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(super) trace: TraceOptions,
+    /// Shows requests, actors and peers as a table on the terminal until q is pressed; q ends the node.
+    ///
+    /// Needs a terminal and does not go with --json. Logs go nowhere meanwhile, unless stderr is
+    /// redirected (2>FILE).
+    #[arg(long)]
+    pub(super) trace_ui: bool,
     /// Prints every limit in force with its source (default or option) and ends.
     #[arg(long)]
     pub(super) print_limits: bool,
 }
 
 impl NodeArgs {
+    /// Whether the terminal belongs to a table for as long as the node runs.
+    pub(crate) fn takes_terminal(&self) -> bool {
+        self.trace_ui && !self.print_limits
+    }
+
     /// What the library needs to know. Static peers are added later, once everything else stands.
     pub(super) fn config(&self) -> Result<Config, Failure> {
         let builder = self.listen.iter().cloned().fold(Config::builder(), |all, addr| all.listen(addr));
+        let builder = builder.trace(self.trace.config());
         let builder = match self.max_peers {
             Some(peers) => builder.max_peers(peers as usize),
             None => builder,
@@ -142,6 +164,13 @@ mod tests {
             "--listen /memory/1",
             "--connect /ip4/127.0.0.1/tcp/1/p2p/notapeerid",
             "--connect enode://00@127.0.0.1:1",
+            "--metrics 9100",
+            "--metrics localhost:9100",
+            "--metrics /ip4/127.0.0.1/tcp/9100",
+            "--trace-budget many --trace-file x",
+            "--trace x --trace-file y",
+            "--no-trace --trace x",
+            "--no-trace --trace-ui",
             "--anchor 0x1234",
             "--head head",
         ] {

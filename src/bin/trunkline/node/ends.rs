@@ -13,6 +13,8 @@ pub(super) enum Why {
     Reached,
     /// Ctrl-C or SIGTERM.
     Signal,
+    /// The table was left.
+    Left,
     /// `--ttl` is over.
     Ttl,
     /// `--timeout` is over.

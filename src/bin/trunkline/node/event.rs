@@ -1,5 +1,7 @@
 //! What a node tells: each event as JSON and as a line for people.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -14,6 +16,10 @@ use crate::escape::escape;
 pub(super) enum Event {
     /// The node listens.
     Listening { addr: Multiaddr, peer: PeerId },
+    /// Metrics are served.
+    Metrics { addr: SocketAddr },
+    /// The flight recorder was dumped.
+    TraceDump { file: PathBuf, reason: String },
     /// A file was imported.
     Imported { blocks: usize, head: BlockRef, took: Duration },
     /// Identify and the eth negotiation of a peer are through.
@@ -61,6 +67,10 @@ impl Event {
                 let (port, addr, peer) = (port(addr), addr.to_string(), peer.to_string());
                 json!({"event": "listening", "addr": addr, "peer": peer, "port": port})
             }
+            Self::Metrics { addr } => json!({"event": "metrics", "addr": addr.to_string()}),
+            Self::TraceDump { file, reason } => {
+                json!({"event": "trace-dump", "file": file.to_string_lossy(), "reason": reason})
+            }
             Self::Imported { blocks, head, took } => json!({
                 "event": "imported", "blocks": blocks, "number": head.number,
                 "hash": head.hash.to_string(), "ms": millis(*took),
@@ -97,6 +107,10 @@ impl Event {
     pub(super) fn text(&self) -> String {
         match self {
             Self::Listening { addr, .. } => format!("listening  {addr}"),
+            Self::Metrics { addr } => format!("metrics    http://{addr}/metrics"),
+            Self::TraceDump { file, reason } => {
+                format!("dump       {} ({reason})", escape(&file.to_string_lossy()))
+            }
             Self::Imported { blocks, head, took } => {
                 format!("imported   {blocks} blocks in {} ms, up to {}", millis(*took), block(head))
             }
@@ -164,6 +178,8 @@ mod tests {
             Event::Head(head),
             Event::Error("a".to_owned()),
             Event::nothing_done(head),
+            Event::Metrics { addr: ([127, 0, 0, 1], 9100).into() },
+            Event::TraceDump { file: "/tmp/a\nb".into(), reason: "signal".to_owned() },
         ]
     }
 
@@ -177,6 +193,8 @@ mod tests {
             "event number hash",
             "event error",
             "event number hash requests orphans bytes_in bytes_out ms",
+            "event addr",
+            "event file reason",
         ];
         for (event, fields) in events().iter().zip(fields) {
             let json = event.json();

@@ -36,7 +36,8 @@ struct Row {
 fn rows(args: &NodeArgs, config: &Config) -> Vec<Row> {
     let of_network = config.limits().into_iter().map(|(name, value)| {
         let by_option = args.max_peers.is_some() && OF_MAX_PEERS.contains(&name);
-        Row { name, value, source: if by_option { "option --max-peers" } else { "default" } }
+        let by_option = by_option.then_some("option --max-peers").or_else(|| args.trace.decides(name));
+        Row { name, value, source: by_option.unwrap_or("default") }
     });
     let sync = sync_config(args, None);
     let of_sync = [

@@ -1,9 +1,11 @@
-//! Where a node's events are printed: lines for people, with a bar on a terminal, or JSON.
+//! Where a node's events are printed: lines for people, with a bar on a terminal, or JSON. While a
+//! table has the terminal, the last event is the line at its bottom, and nothing is printed.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::sync::watch;
 use trunkline::sync::Progress;
 
 use super::event::Event;
@@ -16,17 +18,38 @@ pub(super) struct Output {
     json: bool,
     bar: Option<ProgressBar>,
     plain_progress: Option<Instant>,
+    /// Who shows the last event instead, while the terminal is not ours.
+    screen: Option<watch::Sender<String>>,
 }
 
 impl Output {
     /// JSON, or lines for people; these with a progress bar on stderr if both are on a terminal.
     pub(super) fn new(json: bool) -> Self {
         let terminal = io::stdout().is_terminal() && io::stderr().is_terminal();
-        Self { json, bar: (!json && terminal).then(bar), plain_progress: None }
+        Self { json, bar: (!json && terminal).then(bar), plain_progress: None, screen: None }
+    }
+
+    /// Prints nothing from now on; the last event is there to be shown.
+    pub(super) fn leave_terminal(&mut self) -> watch::Receiver<String> {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        let (screen, shown) = watch::channel(String::new());
+        self.screen = Some(screen);
+        shown
+    }
+
+    /// Prints again.
+    pub(super) fn return_to_terminal(&mut self) {
+        self.screen = None;
     }
 
     /// Prints an event. Fails when nobody reads stdout any more.
     pub(super) fn print(&mut self, event: &Event) -> io::Result<()> {
+        if let Some(screen) = &self.screen {
+            screen.send_replace(event.text());
+            return Ok(());
+        }
         if self.json {
             return line(&event.json().to_string());
         }

@@ -26,6 +26,8 @@ use super::output::Output;
 use crate::duration;
 use crate::escape::escape;
 use crate::failure::Failure;
+use crate::signals::DumpSignals;
+use crate::trace_ui::TraceUi;
 
 /// Head and progress are told at most this often.
 const TELL_EVERY: Duration = Duration::from_millis(200);
@@ -42,7 +44,7 @@ pub(super) fn verdict(why: Why, until_block: Option<u64>, head: BlockRef) -> Res
     let when = match why {
         Why::Broken(why) => return Err(Failure::Failed(why)),
         Why::Timeout(after) => format!("within {}", duration::format(after)),
-        Why::Signal => "before the signal to end".to_owned(),
+        Why::Signal | Why::Left => "before it was told to end".to_owned(),
         Why::Ttl | Why::Reached => "before the time to live was over".to_owned(),
     };
     match until_block {
@@ -63,6 +65,9 @@ pub(super) struct Node {
     syncing: JoinHandle<Result<(), SyncError>>,
     events: Events,
     output: Output,
+    /// Whether to show the table; and the table, while it is shown.
+    wants_ui: bool,
+    ui: Option<TraceUi>,
     until_block: Option<u64>,
     export: Option<PathBuf>,
     traffic: TrafficSum,
@@ -74,6 +79,7 @@ pub(super) struct Node {
     /// What was told last.
     told_head: BlockRef,
     told: (u64, u64, u64),
+    told_dumps: usize,
 }
 
 impl Node {
@@ -89,7 +95,7 @@ impl Node {
         let eth = Eth::new(store.clone());
         let builder = Network::builder(config, identity.keypair()).exchange(eth.clone());
         let network = builder.start().await.map_err(|error| match error {
-            StartError::Listen { .. } => Failure::unusable(error),
+            StartError::Listen { .. } | StartError::Trace(_) => Failure::unusable(error),
             error => Failure::failed(error),
         })?;
         if let Err(failure) = identity.save() {
@@ -110,6 +116,8 @@ impl Node {
             syncing: tokio::spawn(syncer.run()),
             events,
             output,
+            wants_ui: args.trace_ui,
+            ui: None,
             until_block: args.until_block,
             export: args.export.clone(),
             traffic: TrafficSum::default(),
@@ -118,6 +126,7 @@ impl Node {
             head,
             told_head: head,
             told: (0, 0, 0),
+            told_dumps: 0,
         };
         node.connect(&args.connect).await;
         Ok(node)
@@ -130,9 +139,21 @@ impl Node {
         }
     }
 
-    /// Runs until something ends it, then drains and prints the last line.
-    pub(super) async fn run(mut self, mut ends: Ends) -> Result<(), Failure> {
-        let why = match self.follow(&mut ends).await {
+    /// Tells what there is to tell first, runs until something ends it, then drains and prints the
+    /// last line.
+    pub(super) async fn run(
+        mut self,
+        mut ends: Ends,
+        mut dumps: DumpSignals,
+        first: impl IntoIterator<Item = Event>,
+    ) -> Result<(), Failure> {
+        let told = first.into_iter().try_for_each(|event| self.output.print(&event));
+        let followed = match told.and_then(|()| self.show_ui()) {
+            Ok(()) => self.follow(&mut ends, &mut dumps).await,
+            Err(error) => Err(error),
+        };
+        self.close_ui().await;
+        let why = match followed {
             Ok(why) => why,
             Err(error) => Why::Broken(format!("results cannot be written: {error}")),
         };
@@ -153,7 +174,49 @@ impl Node {
         exported.and(verdict(why, self.until_block, head))
     }
 
-    async fn follow(&mut self, ends: &mut Ends) -> io::Result<Why> {
+    fn show_ui(&mut self) -> io::Result<()> {
+        if self.wants_ui {
+            let shown = self.output.leave_terminal();
+            let trace = self.network.trace().clone();
+            let picture = move || {
+                let trace = trace.clone();
+                async move { trace.snapshot().await }
+            };
+            self.ui = Some(TraceUi::start(picture, shown)?);
+        }
+        Ok(())
+    }
+
+    /// Dumps the flight recorder, because of a signal.
+    async fn dump(&mut self) -> io::Result<()> {
+        let failed = match self.network.trace().dump("signal").await {
+            Some(Ok(file)) => {
+                tracing::warn!(target: "trunkline::trace", path = %file.display(), "flight recorder dumped");
+                return self.tell_dumps();
+            }
+            Some(Err(error)) => format!("no dump: {error}"),
+            None => "no dump: the trace is off, or there have been 8 dumps".to_owned(),
+        };
+        self.output.print(&Event::Error(failed))
+    }
+
+    /// Says which dumps there are since it last did, whatever made them.
+    fn tell_dumps(&mut self) -> io::Result<()> {
+        for (file, reason) in self.network.trace().dumps().into_iter().skip(self.told_dumps) {
+            self.told_dumps += 1;
+            self.output.print(&Event::TraceDump { file, reason })?;
+        }
+        Ok(())
+    }
+
+    async fn close_ui(&mut self) {
+        if let Some(ui) = self.ui.take() {
+            ui.close().await;
+        }
+        self.output.return_to_terminal();
+    }
+
+    async fn follow(&mut self, ends: &mut Ends, dumps: &mut DumpSignals) -> io::Result<Why> {
         let mut progress = self.sync.subscribe();
         let mut tell = interval(TELL_EVERY);
         tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -166,6 +229,8 @@ impl Node {
             tokio::select! {
                 biased;
                 why = ends.next() => return Ok(why),
+                left = left(self.ui.as_mut()) => return left.map(|()| Why::Left),
+                () = dumps.asked() => self.dump().await?,
                 ended = &mut self.syncing, if syncing => {
                     syncing = false;
                     self.on_progress();
@@ -210,6 +275,7 @@ impl Node {
         if std::mem::replace(&mut self.told, told) != told && progress.target > 0 {
             self.output.print(&Event::Progress(progress))?;
         }
+        self.tell_dumps()?;
         self.tell_head()
     }
 
@@ -254,10 +320,19 @@ impl Node {
             drop(self.on_event(event));
         }
         self.on_progress();
+        drop(self.tell_dumps());
         drop(self.tell_head());
         let Some(path) = self.export.take() else { return Ok(()) };
         let store = self.store.clone();
         off_thread(move || export::write(&path, store.blocks()).map(drop).map_err(Failure::failed)).await
+    }
+}
+
+/// Waits until the user leaves the table, if there is one.
+async fn left(ui: Option<&mut TraceUi>) -> io::Result<()> {
+    match ui {
+        Some(ui) => ui.left().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -298,7 +373,7 @@ mod tests {
 
     #[test]
     fn the_exit_code_says_whether_the_block_was_reached() {
-        for why in [Why::Signal, Why::Ttl, Why::Timeout(Duration::ZERO)] {
+        for why in [Why::Signal, Why::Left, Why::Ttl, Why::Timeout(Duration::ZERO)] {
             assert_eq!(verdict(why.clone(), None, head(0)), Ok(()));
             assert_eq!(verdict(why.clone(), Some(5), head(5)), Ok(()));
             let missed = verdict(why, Some(6), head(5)).unwrap_err();

@@ -60,7 +60,7 @@ pub(super) struct Ground {
 impl Ground {
     pub(super) fn of(node: &Node) -> Self {
         let mut ground = Self::default();
-        let mut running: HashMap<EventId, (u32, Slice)> = HashMap::new();
+        let mut running: HashMap<u32, HashMap<EventId, Slice>> = HashMap::new();
         let mut shut: HashMap<(u32, Option<Name>, bool), u64> = HashMap::new();
         let end = node.model.span.1;
         for record in &node.records {
@@ -68,21 +68,21 @@ impl Ground {
             match record.kind {
                 Kind::MsgStarted | Kind::ItemStarted | Kind::TimerStarted => {
                     let slice = slice(record, record.at, end.saturating_sub(record.at), true);
-                    running.insert(record.id, (record.actor, slice));
+                    running.entry(record.actor).or_default().insert(record.id, slice);
                 }
                 Kind::MsgFinished | Kind::ItemFinished | Kind::TimerFinished => {
-                    let begun = record.cause.and_then(|cause| running.remove(&cause));
-                    let whole = match begun {
-                        Some((_, begun)) => Slice { ns: record.y, open: false, ..begun },
+                    let begun = running.get_mut(&record.actor).zip(record.cause);
+                    let whole = match begun.and_then(|(running, cause)| running.remove(&cause)) {
+                        Some(begun) => Slice { ns: record.y, open: false, ..begun },
                         None => slice(record, record.at.saturating_sub(record.y), record.y, false),
                     };
                     ground.slices.entry(record.actor).or_default().push(whole);
                 }
                 Kind::ActorPanicked | Kind::ActorStopped => {
                     // What it was doing ended with it, whether or not the trace says so.
-                    for (actor, slice) in running.values_mut().filter(|(actor, _)| *actor == record.actor) {
+                    for (_, mut slice) in running.remove(&record.actor).into_iter().flatten() {
                         slice.ns = slice.ns.min(record.at.saturating_sub(slice.from));
-                        debug_assert_eq!(*actor, record.actor);
+                        ground.slices.entry(record.actor).or_default().push(slice);
                     }
                 }
                 Kind::WindowBlocked => {
@@ -111,8 +111,8 @@ impl Ground {
                 false => ground.windows.entry((conn, proto)).or_default().push((from, end)),
             }
         }
-        for (actor, slice) in running.into_values() {
-            ground.slices.entry(actor).or_default().push(slice);
+        for (actor, running) in running {
+            ground.slices.entry(actor).or_default().extend(running.into_values());
         }
         ground.slices.values_mut().for_each(|slices| slices.sort_by_key(|slice| (slice.from, slice.id)));
         ground.windows.values_mut().chain(ground.sockets.values_mut()).for_each(|spans| spans.sort());

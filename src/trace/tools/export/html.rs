@@ -8,13 +8,15 @@ use crate::trace::tools::picture::Picture;
 const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
 /// In the order in which they build on each other.
-const SCRIPTS: [&str; 10] = [
+const SCRIPTS: [&str; 12] = [
     include_str!("page/data.js"),
     include_str!("page/filter.js"),
     include_str!("page/summary.js"),
     include_str!("page/axis.js"),
     include_str!("page/lanes.js"),
     include_str!("page/picture.js"),
+    include_str!("page/bands.js"),
+    include_str!("page/crowd.js"),
     include_str!("page/table.js"),
     include_str!("page/panel.js"),
     include_str!("page/page.js"),

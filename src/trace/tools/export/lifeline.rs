@@ -5,8 +5,14 @@
 //! the peer but that it has not answered; if the peer's trace is at hand, that wait is replaced by
 //! what the peer's own life line says.
 
+mod weave;
+
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, HashSet};
 
+use self::weave::{entwine, weave};
 use super::ground::Ground;
 use crate::ids::Direction;
 use crate::trace::record::EventId;
@@ -106,7 +112,8 @@ impl Wait {
 /// One event of a life line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Point {
-    /// When, on the picture's axis.
+    /// When, on the picture's axis. A server's point is not put before the question or behind the
+    /// answer, however its clock was estimated.
     pub at: i64,
     /// At which node.
     pub node: usize,
@@ -207,12 +214,7 @@ impl<'a> Lifelines<'a> {
                     wait.cause = Cause::Peer;
                 }
             }
-            let back = line
-                .points
-                .iter()
-                .position(|point| point.step >= Some(Step::FirstByte) || point.step.is_none());
-            let back = back.unwrap_or(line.points.len());
-            line.points.splice(back..back, other.points);
+            entwine(&mut line.points, other.points);
             line.served = Some((at, theirs));
         }
         line
@@ -327,22 +329,18 @@ impl<'a> Lifelines<'a> {
                 Some(format!("nothing arrived on connection {} for {} of it", life.conn, duration(long)))
             }
             Cause::Wire if wait.node != line.node && line.life.marks[Step::FirstByte as usize].is_none() => {
-                Some("the answer was written there and never arrived".into())
+                Some(format!("node {} wrote the answer, and it never arrived", letter(wait.node)))
             }
             Cause::Wire => {
                 let other =
                     line.served.map(|served| if wait.node == line.node { served.0 } else { line.node })?;
                 self.stillness(other, wait).map(|ns| still(other, ns))
             }
-            Cause::Window => Some("the peer's application did not read this substream".into()),
-            Cause::Socket => {
-                Some("the socket took no bytes: the peer's node did not read, or the network".into())
-            }
             Cause::Limiter => Some(match life.queued_for.as_deref() {
                 Some("owed") => "too many bytes of replies had not been taken by the requester".into(),
                 _ => "as many requests as may be were being served".into(),
             }),
-            Cause::Queue | Cause::Handler | Cause::Decoding => None,
+            Cause::Queue | Cause::Window | Cause::Socket | Cause::Handler | Cause::Decoding => None,
         }
     }
 }
@@ -374,98 +372,16 @@ fn after(step: Step, dir: Direction) -> (Cause, Place) {
 
 /// A paused process records nothing, and neither does one that nothing reaches.
 fn still(node: usize, ns: u64) -> String {
-    let name = (b'A' + node.min(25) as u8) as char;
+    let name = letter(node);
     format!("node {name} recorded nothing for {}: it was paused, or nothing reached it", duration(ns))
+}
+
+/// What the page calls a node.
+fn letter(node: usize) -> char {
+    (b'A' + node.min(25) as u8) as char
 }
 
 /// A time of a node on the picture's axis.
 pub(super) fn axis(node: &Node, at: u64) -> i64 {
     i64::try_from(at).unwrap_or(i64::MAX).saturating_add(node.offset_ns)
-}
-
-/// The requester's waits, with the one for the peer replaced by what the peer did meanwhile. Clocks
-/// are only estimated: what they would put before its cause is drawn together to nothing.
-fn weave(asked: &Lifeline<'_>, served: &Lifeline<'_>) -> Vec<Wait> {
-    let mut waits = Vec::with_capacity(asked.waits.len() + served.waits.len() + 1);
-    let mut open = true;
-    for wait in &asked.waits {
-        if wait.cause != Cause::Peer || !std::mem::take(&mut open) {
-            waits.push(*wait);
-            continue;
-        }
-        let mut until = wait.from;
-        let mut push = |to: i64, cause, node, place| {
-            let to = to.clamp(until, wait.to);
-            if to > until {
-                waits.push(Wait { from: until, to, cause, node, place });
-                until = to;
-            }
-        };
-        push(served.from, Cause::Wire, asked.node, Place::Wire);
-        for theirs in &served.waits {
-            push(theirs.to, theirs.cause, theirs.node, theirs.place);
-        }
-        push(wait.to, Cause::Wire, served.node, Place::Wire);
-    }
-    waits
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::fixtures;
-    use super::*;
-
-    #[test]
-    fn waits_follow_each_other_without_a_gap() {
-        let mut picture = fixtures::two_nodes(200);
-        // A badly estimated clock shortens waits, and never turns one around.
-        for offset in [picture.nodes[1].offset_ns, 0, i64::MAX, i64::MIN] {
-            picture.nodes[1].offset_ns = offset;
-            let lines = Lifelines::of(&picture);
-            for line in lines.iter() {
-                let mut at = line.from;
-                for wait in &line.waits {
-                    assert_eq!(wait.from, at);
-                    assert!(wait.to > wait.from);
-                    at = wait.to;
-                }
-                assert_eq!(at, line.to);
-                lines.note(&line);
-            }
-        }
-    }
-
-    #[test]
-    fn each_trouble_is_the_longest_wait_of_its_request() {
-        let picture = fixtures::two_nodes(200);
-        let lines = Lifelines::of(&picture);
-        let told: HashMap<usize, (Cause, Option<String>)> = lines
-            .iter()
-            .filter_map(|line| {
-                let nth = line.life.wire? as usize - 1;
-                Some((nth, (line.longest()?.cause, lines.note(&line))))
-            })
-            .collect();
-        let expect = |nth: usize, cause: Cause, words: &str| {
-            let (found, note) = &told[&nth];
-            assert_eq!(*found, cause, "request {nth}");
-            assert!(note.as_deref().unwrap_or_default().contains(words), "request {nth}: {note:?}");
-        };
-        expect(3, Cause::Mailbox, "was busy with item FrameBatch");
-        expect(5, Cause::Handler, "");
-        expect(8, Cause::Window, "did not read");
-        expect(11, Cause::Limiter, "as many requests as may be");
-        expect(13, Cause::Wire, "never arrived");
-        expect(6, Cause::Peer, "nothing arrived on connection 2");
-        expect(100, Cause::Peer, "node B recorded nothing");
-    }
-
-    #[test]
-    fn one_side_alone_knows_only_the_peer() {
-        let mut picture = fixtures::two_nodes(20);
-        picture.nodes.truncate(1);
-        let lines = Lifelines::of(&picture);
-        let slow = lines.iter().find(|line| line.life.wire == Some(6)).expect("the slow handler's request");
-        assert_eq!(slow.longest().map(|wait| wait.cause), Some(Cause::Peer));
-    }
 }

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use super::lifeline::{Cause, Lifeline, Lifelines, Place};
 use super::text;
 use crate::ids::Direction;
+use crate::trace::record::EventId;
 use crate::trace::tools::model::Step;
 use crate::trace::tools::picture::Picture;
 use crate::trace::tools::show;
@@ -21,11 +22,11 @@ const NOTE_NS: u64 = 5_000_000;
 pub fn mermaid(picture: &Picture, out: &mut dyn Write) -> io::Result<()> {
     let lines = Lifelines::of(picture);
     // Only the requests that begin first can have a place; one draws two arrows at least.
-    let mut first: BTreeMap<(i64, usize, u64), Lifeline<'_>> = BTreeMap::new();
+    let mut first: BTreeMap<(i64, usize, EventId), Lifeline<'_>> = BTreeMap::new();
     let mut all = 0;
     for line in lines.iter() {
         all += 1;
-        first.insert((line.from, line.node, line.life.key.number()), line);
+        first.insert((line.from, line.node, line.life.key), line);
         if first.len() > ARROWS_MAX {
             first.pop_last();
         }

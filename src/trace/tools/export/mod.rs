@@ -108,6 +108,9 @@ pub fn write(format: Format, picture: &Picture, out: &mut dyn Write) -> io::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::kind::Kind;
+    use crate::trace::record::{EventId, Line};
+    use crate::trace::tools::model::{Keep, Model};
 
     #[test]
     fn a_format_is_found_by_its_name_only() {
@@ -116,6 +119,57 @@ mod tests {
         }
         assert_eq!("pdf".parse::<Format>(), Err(UnknownFormat));
         assert_eq!("HTML".parse::<Format>(), Err(UnknownFormat));
+    }
+
+    /// A picture whose nodes say anything at any time about anything.
+    fn junk(seed: u64) -> Picture {
+        let mut state = seed;
+        let mut dice = |most: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 20) % most
+        };
+        let mut picture = fixtures::two_nodes(12);
+        for node in &mut picture.nodes {
+            let mut model = Model::keeping(Keep::All);
+            for record in &mut node.records {
+                for _ in 0..dice(3) {
+                    let number = [0, 1, dice(1 << 32), u64::MAX, i64::MAX as u64][dice(5) as usize];
+                    let id = Some(EventId::new(1, dice(300)));
+                    match dice(9) {
+                        0 => record.at = number,
+                        1 => record.cause = id,
+                        2 => record.actor = number as u32,
+                        3 => record.kind = Kind::ALL[dice(Kind::ALL.len() as u64) as usize],
+                        4 => record.conn = dice(4) as u32,
+                        5 => record.key = id,
+                        6 => record.x = number,
+                        7 => record.y = number,
+                        _ => (record.name, record.dir) = (None, None),
+                    }
+                }
+                model.on(&Line::Event(record.clone()));
+            }
+            node.model = model;
+            node.offset_ns = [0, i64::MIN, i64::MAX, -1][dice(4) as usize];
+        }
+        for pair in &mut picture.pairs {
+            pair.served = (dice(3) as usize, EventId::new(1, dice(300)));
+        }
+        picture
+    }
+
+    #[test]
+    fn whatever_a_trace_says_it_is_written() {
+        for seed in 0..60 {
+            let picture = junk(seed);
+            for format in Format::ALL {
+                let mut out = Vec::new();
+                write(format, &picture, &mut out).expect("a vector takes everything");
+                if format == Format::Perfetto {
+                    serde_json::from_slice::<serde_json::Value>(&out).expect("valid JSON");
+                }
+            }
+        }
     }
 
     #[test]

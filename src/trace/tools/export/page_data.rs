@@ -105,6 +105,8 @@ impl Page<'_> {
         let span = [axis(node, model.span.0), axis(node, model.span.1)].map(|at| self.time(at));
         let (events, lost, skipped, offset) = (model.events, model.lost, model.skipped, node.offset_ns);
         write!(self.out, ",\"events\":{events},\"lost\":{lost},\"skipped\":{skipped},\"offset\":{offset}")?;
+        let (cut, beyond) = (model.cut, model.beyond.lives);
+        write!(self.out, ",\"cut\":{cut},\"beyond\":{beyond}")?;
         write!(self.out, ",\"closed\":{},\"span\":[{},{}]", model.closed.is_some(), span[0], span[1])?;
         self.out.write_all(b",\"conns\":[")?;
         self.each(model.conns.values().take(NAMED_MAX), |page, conn| {

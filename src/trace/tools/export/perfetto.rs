@@ -24,6 +24,7 @@ pub fn perfetto(picture: &Picture, out: &mut dyn Write) -> io::Result<()> {
         names(&mut events, nth, node)?;
         slices(&mut events, nth, node, &lines)?;
         messages(&mut events, nth, node)?;
+        connections(&mut events, nth, node)?;
         counters(&mut events, nth, node)?;
         for life in node.model.lives.values() {
             request(&mut events, nth, &lines.cut_one_side(nth, life))?;
@@ -222,6 +223,35 @@ fn detail(events: &mut Events<'_>, record: &Record) -> io::Result<()> {
     Ok(())
 }
 
+/// Each connection from when it was first heard of to its end, with the steps of its upgrade.
+fn connections(events: &mut Events<'_>, nth: usize, node: &Node) -> io::Result<()> {
+    for conn in node.model.conns.values() {
+        let id = format!("c{nth}.{}", conn.number);
+        let mut nested = |phase: &str, at: u64, name: &str| -> io::Result<()> {
+            events.open(phase, nth, 0, axis(node, at), "connection", name)?;
+            write!(events.out, ",\"id\":\"{id}\"}}")
+        };
+        let name = match &conn.peer {
+            Some(peer) => format!("connection {} with {peer}", conn.number),
+            None => format!("connection {}", conn.number),
+        };
+        nested("b", conn.began, &name)?;
+        let mut at = conn.began;
+        for (until, step, how, ns) in &conn.steps {
+            let word = format!("{step}: {how}");
+            at = at.max(until.saturating_sub(*ns));
+            nested("b", at, &word)?;
+            at = at.max(*until);
+            nested("e", at, &word)?;
+        }
+        let ends = [&conn.closed, &conn.failed].map(|end| end.as_ref().map(|(at, _)| *at));
+        let ended =
+            conn.ended.as_ref().map(|(at, _, _)| *at).into_iter().chain(ends.into_iter().flatten()).max();
+        nested("e", ended.unwrap_or(node.model.span.1).max(at), &name)?;
+    }
+    Ok(())
+}
+
 /// Bytes of each connection and messages in each mailbox, over time.
 fn counters(events: &mut Events<'_>, nth: usize, node: &Node) -> io::Result<()> {
     let mut bytes: HashMap<u32, (u64, u64)> = HashMap::new();
@@ -346,7 +376,7 @@ mod tests {
             let stack = open.entry(text(&event, "id").to_owned()).or_default();
             match text(&event, "ph") {
                 "b" => {
-                    requests += usize::from(stack.is_empty());
+                    requests += usize::from(stack.is_empty() && text(&event, "cat") == "request");
                     stack.push((text(&event, "name").to_owned(), ts));
                 }
                 "e" => {

@@ -131,6 +131,21 @@ fn the_other_side_says_that_it_stood_still() {
 }
 
 #[test]
+fn a_server_whose_protocol_thinks_did_not_stand_still() {
+    let (mut client, mut server) = two(ADDRS);
+    for n in 0..5 {
+        request(&mut client, &mut server, 100 + 100 * n, n, 2, 1);
+    }
+    request(&mut client, &mut server, 1000, 99, 2, 3000);
+    let mut picture = picture(&[&client, &server]);
+    join(&mut picture);
+    let mut findings = stuck::find(&picture.nodes[0].model, Options::default());
+    stuck::explain_by_other_side(&picture, 0, &mut findings);
+    let other = findings[0].other_side.as_deref().expect("the other side is known");
+    assert!(other.starts_with("there it is request") && other.contains("after 3.00 s"), "{other}");
+}
+
+#[test]
 fn a_request_that_never_arrived_is_told_as_such() {
     let (mut client, mut server) = two(ADDRS);
     request(&mut client, &mut server, 100, 1, 2, 1);

@@ -25,13 +25,17 @@ pub fn explain_by_other_side(picture: &Picture, node: usize, findings: &mut [Fin
         let Some((other, offset)) = other_end(picture, node, finding) else { continue };
         let their = &picture.nodes[other].model;
         let mut said = Vec::new();
-        if let Some((from, until)) = longest_gap(their, finding, offset) {
+        let server = finding.keys.first().and_then(|key| at_server(picture, node, *key));
+        let gap = longest_gap(their, finding, offset);
+        // While a protocol thinks, a node may well have nothing to record.
+        let in_protocol = |gap: &(u64, u64)| server.is_some_and(|(_, key)| was_served(their, key, *gap));
+        if let Some((from, until)) = gap.filter(|gap| !in_protocol(gap)) {
             said.push(format!(
                 "it recorded nothing at all for {} meanwhile: it stood still",
                 duration(until - from)
             ));
         }
-        match finding.keys.first().and_then(|key| at_server(picture, node, *key)) {
+        match server {
             Some((server, key)) if server == other => said.extend(where_it_stood(their, key)),
             Some(_) => {}
             None if finding.keys.is_empty() => {}
@@ -63,6 +67,14 @@ fn longest_gap(their: &Model, finding: &Finding, offset: i64) -> Option<(u64, u6
     let inside = their.gaps.iter().map(|(a, b)| ((*a).max(from), (*b).min(until)));
     let longest = inside.filter(|(a, b)| a < b).max_by_key(|(a, b)| b - a)?;
     (longest.1 - longest.0 > until.saturating_sub(from) / 2).then_some(longest)
+}
+
+/// Whether a protocol had the request for all of a span.
+fn was_served(their: &Model, key: EventId, (from, until): (u64, u64)) -> bool {
+    let life = their.lives.get(&key);
+    let at = |step| life.and_then(|life| life.mark(step)).map(|mark| mark.at);
+    let given = at(Step::Delivered).is_some_and(|at| at <= from);
+    given && at(Step::Encoded).is_none_or(|at| at >= until)
 }
 
 /// The life at the server's side of a request of ours, or at the requester's of one of theirs.

@@ -10,8 +10,8 @@ const C_WIRE = CAUSES.indexOf('wire'), C_PEER = CAUSES.indexOf('peer');
 const CAUSE_WORDS = {
   mailbox: 'in the mailbox of the session, which was busy',
   queue: 'for its turn in a queue of the session',
-  window: 'for the window of the substream: the peer does not read it',
-  socket: 'for the socket, which took no bytes',
+  window: 'for the window of the substream, until the other side had read',
+  socket: 'for the socket, which took no bytes: the other node did not read, or the network',
   wire: 'on the way between the nodes, or lost there',
   peer: 'for the peer to answer',
   limiter: 'for a place to be served',

@@ -1,8 +1,8 @@
 // The lanes of the picture: who stands where, and in which lane each wait of a request is drawn.
 
-const SESSION_LANES_MAX = 4;
+const SESSION_LANES_MAX = 4, NODES_MAX = 4;
 
-/** Lanes from left to right: one node's tasks and sessions, the wire, the other node's mirrored. */
+/** Lanes from left to right: one node's tasks and sessions, the wire, the other nodes' mirrored. */
 function layLanes(rows) {
   const used = new Map();
   const use = (key) => used.set(key, (used.get(key) || 0) + 1);
@@ -21,7 +21,7 @@ function layLanes(rows) {
     if (used.has(laneKey(node, CALLER, 0))) lanes.push({ key: laneKey(node, CALLER, 0), name: 'callers', weight: 1.25 });
     if (used.has(laneKey(node, PROTOCOL, 0))) lanes.push({ key: laneKey(node, PROTOCOL, 0), name: 'protocols', weight: 1 });
     const others = [...actors.values()].filter((actor) => actor.conn === 0 && SLICES.has(node + '/' + actor.number));
-    if (others.length) lanes.push({ key: 'a' + node, name: others.length > 1 ? 'others' : others[0].name.includes('Manager') ? 'manager' : others[0].name || 'actor', weight: 0.8, actors: others.map((actor) => actor.number) });
+    if (others.length) lanes.push({ key: 'a' + node, name: others.length > 1 ? 'others' : others[0].name.includes('Manager') ? 'manager' : others[0].name || 'actor', weight: 0.95, actors: others.map((actor) => actor.number) });
     const sessions = [...used.keys()].filter((key) => key.startsWith(node + '/s'));
     sessions.sort((a, b) => used.get(b) - used.get(a));
     const own = sessions.slice(0, sessions.length > SESSION_LANES_MAX ? SESSION_LANES_MAX - 1 : SESSION_LANES_MAX);
@@ -31,7 +31,7 @@ function layLanes(rows) {
       const conn = Number(key.split('s')[1]);
       const peer = conns.get(conn);
       const work = [...actors.values()].filter((actor) => actor.conn === conn).map((actor) => actor.number);
-      lanes.push({ key, name: conn ? 'session ' + conn : 'no session', about: peer ? 'with ' + (peer.peer || peer.addr) : '', weight: 1.2, actors: work });
+      lanes.push({ key, name: conn ? 'session ' + conn : 'no session', about: aboutConn(node, conn, peer), weight: 1.2, actors: work });
     }
     lanes.forEach((lane) => { lane.node = node; lane.group = label; });
     return lanes;
@@ -39,14 +39,24 @@ function layLanes(rows) {
   const wire = { key: 'wire', name: 'wire', node: -1, group: '', weight: 1.7 };
   const unseen = rows.some((row) => !row.served);
   if (unseen) wire.name = 'wire and peers';
-  const lanes = [...side(0), wire, ...side(1).reverse()];
-  // Nodes beyond the second are in the table, not in the picture.
+  const lanes = [...side(0), wire];
+  for (let node = 1; node < NODES_MAX; node++) lanes.push(...side(node).reverse());
   const index = new Map(lanes.map((lane, nth) => [lane.key, nth]));
   const find = (node, place, conn) => {
     const key = laneKey(node, place, conn);
     return index.get(key) ?? index.get(node + '/s*') ?? index.get('wire');
   };
   return { lanes, find, wire: index.get('wire') };
+}
+
+/** Whether all of a row has lanes: nodes beyond the fourth are in the table only. */
+const hasLanes = (row) => row.node < NODES_MAX && (!row.served || row.served.node < NODES_MAX);
+
+function aboutConn(node, conn, peer) {
+  if (!peer) return '';
+  const lines = ['connection ' + conn + ' of node ' + nodeName(node) + (peer.peer ? ' with ' + peer.peer : ''), peer.addr, size(peer.in) + ' in, ' + size(peer.out) + ' out'];
+  if (peer.ended) lines.push('ended at ' + clock(peer.ended.at, 1e6) + ' (' + peer.ended.how + '): ' + peer.ended.why);
+  return lines.filter(Boolean).join('\n');
 }
 
 function laneKey(node, place, conn) {

@@ -4,7 +4,7 @@ const act = { filter: setFilter, choose };
 const picture = new Picture($('canvas'), $('mini'));
 const table = new Table(act);
 let [shownRows, chosen] = [ROWS, null];
-let toScale = ROWS.length > 60;
+let toScale = ROWS.length > 40;
 
 function apply() {
   const text = $('filter').value.trim();
@@ -228,7 +228,7 @@ function begin() {
   });
   listenToCanvas();
   listenToKeys();
-  new ResizeObserver(() => { picture.draw(); table.draw(); }).observe($('picture'));
+  new ResizeObserver(() => { picture.draw(); table.draw(); }).observe($('canvas'));
   new ResizeObserver(() => table.draw()).observe($('scroll'));
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => picture.draw());
   addEventListener('hashchange', recall);

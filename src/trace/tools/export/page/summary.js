@@ -14,7 +14,7 @@ function totals(rows) {
 
 function showNodes() {
   const boxes = NODES.map((node) => {
-    const gaps = [node.lost ? count(node.lost, 'event') + ' lost' : '', node.skipped ? count(node.skipped, 'event') + ' skipped' : ''].filter(Boolean);
+    const gaps = [node.lost ? count(node.lost, 'event') + ' lost' : '', node.skipped ? count(node.skipped, 'event') + ' skipped' : '', node.beyond ? count(node.beyond, 'request') + ' more than fit' : '', node.cut ? 'the file ends in the middle of a line' : ''].filter(Boolean);
     const clockWords = node.offset ? ', clock moved by ' + span(node.offset) : '';
     return el('span', {}, el('b', {}, node.label), ' = ' + node.name + ' (' + count(node.events, 'event') + clockWords + (gaps.length ? ', ' + gaps.join(', ') : '') + ')');
   });
@@ -31,8 +31,8 @@ function showSummary(rows, filtered, act) {
   $('tiles').replaceChildren(
     tile(rows.length.toLocaleString('en'), filtered ? 'of ' + ROWS.length.toLocaleString('en') + ' shown' : 'requests'),
     tile(failed.length.toLocaleString('en'), 'not ok', failed.length > 0),
-    tile(span(quantile(took, 0.5)), 'p50 of ok'),
-    tile(span(quantile(took, 0.99)), 'p99 of ok'),
+    tile(took.length ? span(quantile(took, 0.5)) : '–', 'p50 of ok'),
+    tile(took.length ? span(quantile(took, 0.99)) : '–', 'p99 of ok'),
     tile(slowest ? span(slowest.took) : '–', 'slowest'),
   );
   const by = totals(rows);
@@ -63,8 +63,8 @@ function sentences(rows, states, slowest, by, all, act) {
   const bad = [...states].filter(([state]) => state !== 'ok').sort((a, b) => b[1] - a[1]);
   const parts = [];
   bad.forEach(([state, n], nth) => parts.push(nth ? ', ' : '', n.toLocaleString('en') + ' ', link(state, () => act.filter('state=' + state))));
-  line(bad.length ? 'Of ' + count(rows.length, 'request') + ', ' + (states.get('ok') || 0).toLocaleString('en') + ' ended well; ' : 'All ' + count(rows.length, 'request') + ' ended well', ...parts, '.');
-  const top = by.map((ns, c) => [ns, c]).filter(([ns]) => ns > 0).sort((a, b) => b[0] - a[0]).slice(0, 2);
+  line(bad.length ? 'Of ' + count(rows.length, 'request') + ', ' + (states.get('ok') ? states.get('ok').toLocaleString('en') : 'none') + ' ended well; ' : 'All ' + count(rows.length, 'request') + ' ended well', ...parts, '.');
+  const top = by.map((ns, c) => [ns, c]).filter(([ns]) => ns > 0).sort((a, b) => b[0] - a[0]).slice(0, 2).filter(([ns], nth) => nth === 0 || ns > all * 0.02);
   if (top.length) {
     const texts = top.map(([ns, c]) => percent(ns / all) + ' ' + CAUSE_WORDS[CAUSES[c]]);
     line('Of all the time that requests took (' + span(all) + ' summed up), they waited ' + texts.join(', and ') + '.');

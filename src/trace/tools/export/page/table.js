@@ -20,7 +20,7 @@ class Table {
   constructor(act) {
     [this.rows, this.chosen, this.act] = [[], null, act];
     // Many are looked through for the slowest, few are read in their order.
-    [this.by, this.down] = ROWS.length > 60 ? [COLUMNS.findIndex((column) => column.name === 'took'), true] : [0, false];
+    [this.by, this.down] = ROWS.length > 40 ? [COLUMNS.findIndex((column) => column.name === 'took'), true] : [0, false];
     this.scroll = $('scroll');
     this.scroll.addEventListener('scroll', () => this.draw());
     $('head').replaceChildren(...COLUMNS.map((column, nth) => el('button', { type: 'button', role: 'columnheader', class: column.num ? 'num' : '', onclick: () => this.sort(nth) }, column.name)));
