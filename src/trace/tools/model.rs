@@ -171,6 +171,8 @@ pub struct Conn {
     /// Requests of ours that are written and have had no byte of an answer, and since when there
     /// is at least one.
     pub awaiting: (u64, u64),
+    /// Requests of ours that were given up since the last byte came.
+    pub given_up: u64,
 }
 
 /// How an exchange on a connection went.

@@ -89,9 +89,13 @@ impl Model {
         let conn = self.lives.get(&key).map_or(0, |life| life.conn);
         let Some(conn) = self.conn(conn, record.at) else { return };
         match after {
-            true if conn.awaiting.0 == 0 => conn.awaiting = (1, record.at),
+            // Those that were given up meanwhile had waited for the same byte.
+            true if conn.awaiting.0 == 0 && conn.given_up == 0 => conn.awaiting = (1, record.at),
             true => conn.awaiting.0 += 1,
             false => conn.awaiting.0 = conn.awaiting.0.saturating_sub(1),
+        }
+        if record.kind == Kind::ReqEnded {
+            conn.given_up += 1;
         }
     }
 
@@ -110,7 +114,8 @@ impl Model {
     /// Something came in. If requests had waited for that, it was a silence.
     pub(super) fn heard(&mut self, record: &Record, bytes: u64) {
         let Some(conn) = self.conn(record.conn, record.at) else { return };
-        let (count, since) = conn.awaiting;
+        let (open, since) = conn.awaiting;
+        let count = open.saturating_add(std::mem::take(&mut conn.given_up));
         let from = conn.last_in.map_or(since, |last| last.max(since));
         conn.last_in = Some(conn.last_in.map_or(record.at, |last| last.max(record.at)));
         conn.bytes_in = conn.bytes_in.saturating_add(bytes);
@@ -134,7 +139,7 @@ impl Model {
     /// Events were lost: whatever is open may have gone on.
     pub(super) fn doubt_lives(&mut self) {
         self.lives.values_mut().filter(|life| life.end.is_none()).for_each(|life| life.uncertain = true);
-        self.conns.values_mut().for_each(|conn| conn.awaiting.0 = 0);
+        self.conns.values_mut().for_each(|conn| (conn.awaiting.0, conn.given_up) = (0, 0));
     }
 }
 

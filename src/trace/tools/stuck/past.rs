@@ -199,21 +199,22 @@ impl<'a> Past<'a> {
         };
         let late = self.dropped.get(&(life.conn, life.wire.unwrap_or(u64::MAX))).copied();
         let late = late.filter(|index| how == "timed_out" && self.troubles[*index].until >= hop.until);
-        let episode = match blamed {
-            Some(index) => self.episode(index),
-            None => {
-                let (cause, what) = self.why(life, how, &hop, late.map(|index| self.troubles[index]));
-                let sentence = format!("{}: {what}", words::request(self.model, life));
-                let mut finding =
-                    Finding::new(cause, hop.from, hop.until, sentence).on(self.model, life.conn);
-                finding.request = Some(words::asked(life));
-                finding.uncertain = life.uncertain;
-                finding.last_byte_ns = late.map(|index| self.troubles[index].until);
-                let episode = Episode::Like(cause, life.conn, life.proto.clone(), life.name.clone());
-                self.found.add(episode.clone(), finding);
-                episode
-            }
-        };
+        if let Some(index) = blamed {
+            let episode = self.episode(index);
+            self.found.concerns(&episode, life);
+        }
+        // What was late is told in any case.
+        if blamed.is_some() && late.is_none() {
+            return;
+        }
+        let (cause, what) = self.why(life, how, &hop, late.map(|index| self.troubles[index]));
+        let sentence = format!("{}: {what}", words::request(self.model, life));
+        let mut finding = Finding::new(cause, hop.from, hop.until, sentence).on(self.model, life.conn);
+        finding.request = Some(words::asked(life));
+        finding.uncertain = life.uncertain;
+        finding.last_byte_ns = late.map(|index| self.troubles[index].until);
+        let episode = Episode::Like(cause, life.conn, life.proto.clone(), life.name.clone());
+        self.found.add(episode.clone(), finding);
         self.found.concerns(&episode, life);
     }
 
@@ -284,6 +285,15 @@ impl<'a> Past<'a> {
                 Cause::LateAnswer,
                 format!("{failed}its answer came {after} too late and was dropped ({how})"),
             );
+        }
+        let last_in = self.model.conns.get(&life.conn).and_then(|conn| conn.last_in);
+        if ours && hop.step == Step::Written && last_in.is_none_or(|last| last <= hop.from) {
+            let last = match last_in {
+                Some(last) => format!("last byte then at {} s", moment(last)),
+                None => "no byte ever came".to_owned(),
+            };
+            let what = format!("{failed}peer was not answering: written, and nothing came from it; {last}");
+            return (Cause::PeerNotAnswering, what);
         }
         let (cause, what) = match (ours, hop.step) {
             (true, Step::Created) if life.conn == 0 => {
