@@ -25,20 +25,13 @@ pub fn explain_by_other_side(picture: &Picture, node: usize, findings: &mut [Fin
         let Some((other, offset)) = other_end(picture, node, finding) else { continue };
         let their = &picture.nodes[other].model;
         let mut said = Vec::new();
-        let own = longest_gap(&picture.nodes[node].model, finding, 0);
-        if let Some((from, until)) = own.filter(|_| longest_gap(their, finding, offset).is_none()) {
-            said.push(format!(
-                "it went on, while this node recorded nothing at all for {}: this one stood still",
-                duration(until - from)
-            ));
-        }
         let server = finding.keys.first().and_then(|key| at_server(picture, node, *key));
         let gap = longest_gap(their, finding, offset);
         // While a protocol thinks, a node may well have nothing to record.
         let in_protocol = |gap: &(u64, u64)| server.is_some_and(|(_, key)| was_served(their, key, *gap));
         if let Some((from, until)) = gap.filter(|gap| !in_protocol(gap)) {
             said.push(format!(
-                "it recorded nothing at all for {} meanwhile: it stood still",
+                "it recorded nothing at all for {} meanwhile: it stood still, or nothing reached it",
                 duration(until - from)
             ));
         }
