@@ -19,7 +19,7 @@ use super::event::Event;
 use super::json;
 use super::kind::Kind;
 use super::record::Line;
-use super::recorder::{Inner, Tracer};
+use super::recorder::{Inner, Tracer, nanos};
 
 /// How often the rings are looked at, unless one is half full earlier.
 const EVERY: Duration = Duration::from_millis(25);
@@ -167,8 +167,10 @@ pub(super) fn start(shared: Arc<SinkShared>, file: Option<File>, budget: Budget)
 fn run(shared: &SinkShared, inner: &Arc<Inner>, mut drain: Drain, mut live: Option<LiveFile>) {
     let mut watch = Watch::default();
     while !shared.closed.load(Ordering::Acquire) {
+        let parked = Instant::now();
         std::thread::park_timeout(EVERY);
         if !shared.simulated {
+            watch.woke_after(&shared.tracer, parked.elapsed());
             watch.look(&shared.tracer, inner);
         }
         if inner.take_panicked() {
@@ -250,6 +252,14 @@ struct Watch {
 }
 
 impl Watch {
+    /// A thread that only wanted to rest for a moment was away for long: the whole process was
+    /// (SIGSTOP, a suspended machine), or the machine is overloaded. Told without an actor.
+    fn woke_after(&self, tracer: &Tracer, away: Duration) {
+        if away >= STALL * 2 {
+            tracer.record(|| Event::new(Kind::Stalled).y(nanos(away)));
+        }
+    }
+
     fn look(&mut self, tracer: &Tracer, inner: &Inner) {
         let now = inner.now();
         for ring in inner.rings() {
