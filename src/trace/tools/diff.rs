@@ -148,27 +148,39 @@ pub fn text(diff: &Diff) -> String {
             out += &format!("  {line}\n");
         }
     }
-    let mut table = Table::new(&["dir", "request", "", ">first", ">second"]);
+    let mut table = Table::new(&[
+        "dir",
+        "request",
+        "",
+        ">p50 first",
+        ">second",
+        ">p99 first",
+        ">second",
+        ">number first",
+        ">second",
+    ]);
     for kind in &diff.kinds {
         let name = format!(
             "{} {}",
-            show::cut(&show::escape(&kind.proto), 12),
-            show::cut(&show::escape(&kind.kind), 24)
+            show::cut(&show::escape(&kind.proto), 8),
+            show::cut(&show::escape(&kind.kind), 16)
         );
         let mut first = Some((kind.dir.to_owned(), name));
-        let mut row = |what: String, a: String, b: String| {
+        let mut row = |what: String, times: [String; 4], counts: [String; 2]| {
             let (dir, name) = first.take().unwrap_or_default();
-            table.row(vec![dir, name, what, a, b]);
+            let cells = [dir, name, what].into_iter().chain(times).chain(counts);
+            table.row(cells.collect());
         };
+        let none = || std::array::from_fn(|_| String::new());
         for (how, (a, b)) in &kind.outcomes {
-            row(show::cut(&show::escape(how), 24), a.to_string(), b.to_string());
+            row(show::cut(&show::escape(how), 16), none(), [a.to_string(), b.to_string()]);
         }
         let times = [("took".to_owned(), kind.latency)].into_iter();
-        let hops = kind.hops.iter().map(|(after, both)| (format!("wait after {after}"), *both));
-        for (what, (a, b)) in times.chain(hops) {
-            for (name, a, b) in [("p50", a.p50_ns, b.p50_ns), ("p99", a.p99_ns, b.p99_ns)] {
-                row(format!("{what} {name}"), duration(a), duration(b));
-            }
+        let hops = kind.hops.iter().map(|(after, both)| (format!("after {after}"), *both));
+        // Waits below a microsecond are no waits.
+        for (what, (a, b)) in times.chain(hops).filter(|(_, (a, b))| a.max_ns.max(b.max_ns) >= 1000) {
+            let [x, y, z, w] = [a.p50_ns, b.p50_ns, a.p99_ns, b.p99_ns].map(duration);
+            row(what, [x, y, z, w], [a.count.to_string(), b.count.to_string()]);
         }
     }
     if !table.is_empty() {

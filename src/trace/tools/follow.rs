@@ -344,17 +344,15 @@ pub fn text(found: &Followed) -> String {
     out += "\nwhat caused what:\n";
     for link in &found.chain {
         let indent = "  ".repeat(link.depth.min(12) as usize);
-        let line = format!(
-            "{:>12} s  {indent}{}{} {} {}",
-            moment(link.at_ns),
-            if link.own { "* " } else { "" },
-            link.ev,
-            show::escape(&link.says),
-            match link.actor {
-                0 => String::new(),
-                actor => format!("[{}]", place(actor, link.actor_name.as_ref())),
-            }
-        );
+        let mut line = format!("{:>12} s  {indent}", moment(link.at_ns));
+        line += if link.own { "* " } else { "" };
+        line += link.ev;
+        if !link.says.is_empty() {
+            line += &format!(" {}", show::escape(&link.says));
+        }
+        if link.actor != 0 {
+            line += &format!(" [{}]", place(link.actor, link.actor_name.as_ref()));
+        }
         out += &format!("{}\n", show::cut(line.trim_end(), show::WIDTH));
     }
     if found.missing > 0 {

@@ -27,3 +27,6 @@ pub mod stuck;
 pub use filter::Filter;
 pub use model::Model;
 pub use picture::{Node, Pair, Picture};
+
+#[cfg(test)]
+mod tests;

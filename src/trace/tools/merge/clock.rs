@@ -51,10 +51,8 @@ pub(super) fn offsets(picture: &Picture) -> Vec<Offset> {
     let mut next = VecDeque::from([0]);
     while let Some(from) = next.pop_front() {
         let base = known[from].as_ref().map_or(0, |offset| offset.offset_ns);
-        for to in 0..count {
-            if known[to].is_some() {
-                continue;
-            }
+        let unknown: Vec<usize> = (0..count).filter(|to| known[*to].is_none()).collect();
+        for to in unknown {
             let samples = samples(picture, from, to);
             if let Some((ahead, delay)) = best(&samples) {
                 let offset_ns = base.saturating_sub(ahead);

@@ -15,31 +15,52 @@ pub fn write_view<R: BufRead>(
     offsets: &[i64],
     out: &mut impl Write,
 ) -> Result<(), ViewError> {
-    let mut files: Vec<(Reader<R>, i64, Option<(i128, Line)>)> =
-        readers.into_iter().zip(offsets).map(|(reader, offset)| (reader, *offset, None)).collect();
     let mut nodes = Vec::new();
-    for (reader, offset, head) in &mut files {
+    let mut files = Vec::new();
+    for (mut reader, offset) in readers.into_iter().zip(offsets) {
         if let Some(Line::Header(header)) = reader.next().transpose()? {
             nodes.push(
-                serde_json::json!({"node": &*header.node, "offset_ns": *offset, "unix_ns": header.unix_ns}),
+                serde_json::json!({"node": &*header.node, "offset_ns": offset, "unix_ns": header.unix_ns}),
             );
         }
-        *head = next(reader, *offset)?;
+        let mut source = Source { reader, offset: *offset, head: None };
+        source.advance()?;
+        files.push(source);
     }
     let first = serde_json::json!({"ev": "trace.merged", "v": 1, "nodes": nodes});
     writeln!(out, "{}", show::json(&first))?;
     let mut line = Vec::new();
     loop {
-        let earliest =
-            files.iter().enumerate().filter_map(|(index, file)| Some((file.2.as_ref()?.0, index))).min();
-        let Some((at, index)) = earliest else { return Ok(()) };
-        let (reader, offset, head) = &mut files[index];
-        let Some((_, event)) = head.take() else { return Ok(()) };
+        let heads = files.iter().enumerate().filter_map(|(index, file)| Some((file.head.as_ref()?.0, index)));
+        let Some((at, index)) = heads.min() else { return Ok(()) };
+        let Some((_, event)) = files[index].head.take() else { return Ok(()) };
         line.clear();
         json::write(&event, &mut line);
         write!(out, "{{\"node\":{index},\"at\":{at},")?;
         out.write_all(&line[1..])?;
-        *head = next(reader, *offset)?;
+        files[index].advance()?;
+    }
+}
+
+/// A file, and its next event.
+struct Source<R> {
+    reader: Reader<R>,
+    offset: i64,
+    /// With its time on the common axis.
+    head: Option<(i128, Line)>,
+}
+
+impl<R: BufRead> Source<R> {
+    fn advance(&mut self) -> Result<(), ReadError> {
+        for line in &mut self.reader {
+            let line = line?;
+            if let Line::Event(record) = &line {
+                self.head = Some((i128::from(record.at) + i128::from(self.offset), line));
+                return Ok(());
+            }
+        }
+        self.head = None;
+        Ok(())
     }
 }
 
@@ -53,14 +74,4 @@ pub enum ViewError {
     /// There is no room for it.
     #[error("cannot be written: {0}")]
     Write(#[from] io::Error),
-}
-
-fn next<R: BufRead>(reader: &mut Reader<R>, offset: i64) -> Result<Option<(i128, Line)>, ReadError> {
-    for line in reader {
-        let line = line?;
-        if let Line::Event(record) = &line {
-            return Ok(Some((i128::from(record.at) + i128::from(offset), line)));
-        }
-    }
-    Ok(None)
 }

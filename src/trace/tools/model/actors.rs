@@ -192,7 +192,8 @@ impl Model {
             change(info);
             return;
         }
-        if self.actors.len() >= ACTORS_MAX {
+        if self.actors.len() >= ACTORS_MAX && self.events >= self.build.sweep_actors_at {
+            self.build.sweep_actors_at = self.events + ACTORS_MAX as u64 / 4;
             self.actors.retain(|_, info| info.life.1.is_none());
             let actors = &self.actors;
             self.loads.retain(|actor, _| actors.contains_key(actor));

@@ -19,13 +19,25 @@ pub(crate) struct Build {
     pub(super) unnamed: Name,
     /// When events were lost last.
     pub(super) doubted_at: Option<u64>,
+    /// When room may be made for connections again: looking for those that ended takes time, and a
+    /// file in which none does must not have it done for every event.
+    pub(super) sweep_conns_at: u64,
+    /// The same for actors.
+    pub(super) sweep_actors_at: u64,
     /// Failed and slow requests that are kept.
     pub(super) suspicious: usize,
 }
 
 impl Default for Build {
     fn default() -> Self {
-        Self { early: Early::default(), unnamed: "?".into(), doubted_at: None, suspicious: 0 }
+        Self {
+            early: Early::default(),
+            unnamed: "?".into(),
+            doubted_at: None,
+            suspicious: 0,
+            sweep_conns_at: 0,
+            sweep_actors_at: 0,
+        }
     }
 }
 

@@ -16,7 +16,8 @@ impl Model {
             return None;
         }
         if !self.conns.contains_key(&number) {
-            if self.conns.len() >= CONNS_MAX {
+            if self.conns.len() >= CONNS_MAX && self.events >= self.build.sweep_conns_at {
+                self.build.sweep_conns_at = self.events + CONNS_MAX as u64 / 4;
                 self.conns.retain(|_, conn| conn.closed.is_none() && conn.failed.is_none());
             }
             if self.conns.len() >= CONNS_MAX {
