@@ -93,6 +93,7 @@ kinds! {
     /// An actor kept its thread for long (10 ms or more) in one go. `ns`: how long.
     PollSlow = "poll.slow" [None, Ns],
     /// An actor's thread has not come back yet. `ns`: since when; told from outside, while it lasts.
+    /// Without an actor: the whole process did not run for that long (SIGSTOP, a suspended machine).
     Stalled = "stalled" [None, Ns],
 
     /// A dial begins. `text`: the address.

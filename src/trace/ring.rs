@@ -72,9 +72,15 @@ impl Ring {
         let slot = &self.slots[number as usize & (self.slots.len() - 1)].0;
         slot[0].store(0, Ordering::Relaxed);
         fence(Ordering::Release);
-        for (word, value) in slot.iter().zip(words).skip(1) {
-            word.store(value, Ordering::Relaxed);
-        }
+        // One by one: this is the hottest loop of the trace, and it is not left to the optimiser.
+        let [_, at, cause, what, whence, key, x, y] = words;
+        slot[1].store(at, Ordering::Relaxed);
+        slot[2].store(cause, Ordering::Relaxed);
+        slot[3].store(what, Ordering::Relaxed);
+        slot[4].store(whence, Ordering::Relaxed);
+        slot[5].store(key, Ordering::Relaxed);
+        slot[6].store(x, Ordering::Relaxed);
+        slot[7].store(y, Ordering::Relaxed);
         slot[0].store(number, Ordering::Release);
         self.next.store(number + 1, Ordering::Release);
         number

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use super::event::Event;
 use super::json;
 use super::kind::Kind;
 use super::record::Line;
-use super::recorder::{Inner, Tracer};
+use super::recorder::{Inner, Tracer, nanos};
 
 /// How often the rings are looked at, unless one is half full earlier.
 const EVERY: Duration = Duration::from_millis(25);
@@ -27,6 +28,8 @@ const EVERY: Duration = Duration::from_millis(25);
 const CHUNK: usize = 256 << 10;
 /// How long the last requests get to tell their ends when everything else has ended.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long the end of a network may wait for the disk.
+const CLOSE: Duration = Duration::from_secs(2);
 /// A thread that does not come back from an actor for this long is told of; then at each doubling.
 const STALL: Duration = Duration::from_millis(250);
 /// Dumps of one network; further ones are not written.
@@ -39,7 +42,8 @@ pub(super) struct SinkShared {
     /// Requests that have neither ended nor been dropped.
     pub(super) in_flight: Box<dyn Fn() -> u64 + Send + Sync>,
     pub(super) simulated: bool,
-    closing: Mutex<Option<oneshot::Sender<()>>>,
+    /// Dropped when the thread has written everything.
+    closing: Mutex<Option<SyncSender<()>>>,
     closed: AtomicBool,
     dumps: AtomicU64,
     /// The dumps that were written: file and reason. Bound: [`DUMPS_MAX`].
@@ -75,13 +79,21 @@ impl SinkShared {
         (self.in_flight)() + self.tracer.inner().map_or(0, |inner| inner.served_open())
     }
 
-    /// The network has ended: the rest is written, then `done` is dropped.
+    /// The network has ended: the rest is written, then `done` is dropped; at the latest after a
+    /// while, because a disk may never take it.
     pub(super) fn close(&self, done: oneshot::Sender<()>) {
         // Without a thread there is nothing to write.
         let Some(thread) = self.tracer.inner().and_then(|inner| inner.drainer.get()) else { return };
-        *self.closing.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+        let (closing, closed) = sync_channel::<()>(0);
+        *self.closing.lock().unwrap_or_else(PoisonError::into_inner) = Some(closing);
         self.closed.store(true, Ordering::Release);
         thread.unpark();
+        let wait = move || {
+            let _ = closed.recv_timeout(CLOSE);
+            drop(done);
+        };
+        // No thread to wait with: nobody waits.
+        drop(std::thread::Builder::new().name("trunkline-trace-end".into()).spawn(wait));
     }
 
     /// Writes what the rings hold into the dump folder. `None`: there is none, or there have been
@@ -167,8 +179,10 @@ pub(super) fn start(shared: Arc<SinkShared>, file: Option<File>, budget: Budget)
 fn run(shared: &SinkShared, inner: &Arc<Inner>, mut drain: Drain, mut live: Option<LiveFile>) {
     let mut watch = Watch::default();
     while !shared.closed.load(Ordering::Acquire) {
+        let parked = Instant::now();
         std::thread::park_timeout(EVERY);
         if !shared.simulated {
+            watch.woke_after(&shared.tracer, parked.elapsed());
             watch.look(&shared.tracer, inner);
         }
         if inner.take_panicked() {
@@ -250,6 +264,14 @@ struct Watch {
 }
 
 impl Watch {
+    /// A thread that only wanted to rest for a moment was away for long: the whole process was
+    /// (SIGSTOP, a suspended machine), or the machine is overloaded. Told without an actor.
+    fn woke_after(&self, tracer: &Tracer, away: Duration) {
+        if away >= STALL * 2 {
+            tracer.record(|| Event::new(Kind::Stalled).y(nanos(away)));
+        }
+    }
+
     fn look(&mut self, tracer: &Tracer, inner: &Inner) {
         let now = inner.now();
         for ring in inner.rings() {

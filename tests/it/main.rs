@@ -22,4 +22,5 @@ mod trace_cost;
 mod trace_lines;
 #[cfg(feature = "trace-tools")]
 mod trace_page;
+mod trace_sinks;
 mod trace_world;

@@ -39,7 +39,7 @@ Object.assign(Picture.prototype, {
     });
     this.labels = [];
     for (const lane of lanes) {
-      if (lane.most > 0) this.label(c, 'max ' + (lane.most < 10 ? lane.most.toFixed(1) : Math.round(lane.most)), lane.x + 9, TOP + 12, lane.x + lane.w, this.ink.soft);
+      if (lane.most >= 0.1) this.label(c, 'max ' + (lane.most < 10 ? lane.most.toFixed(1) : Math.round(lane.most)), lane.x + 9, TOP + 12, lane.x + lane.w, this.ink.soft);
     }
     c.fillStyle = this.ink.bad;
     for (const row of this.seen) if (row.bad) c.fillRect(GUTTER, this.y(row.u1) - 0.5, 6, 1);

@@ -8,11 +8,11 @@ const STEPS = ['created', 'queued', 'encoded', 'written', 'first byte', 'receive
 const CALLER = 0, SESSION = 1, WIRE = 2, PROTOCOL = 3;
 const C_WIRE = CAUSES.indexOf('wire'), C_PEER = CAUSES.indexOf('peer');
 const CAUSE_WORDS = {
-  mailbox: 'in the mailbox of the session, which was busy',
+  mailbox: 'in the mailbox of the session',
   queue: 'for its turn in a queue of the session',
   window: 'for the window of the substream, until the other side had read',
   socket: 'for the socket, which took no bytes: the other node did not read, or the network',
-  wire: 'on the way between the nodes, or lost there',
+  wire: 'on the way between the nodes',
   peer: 'for the peer to answer',
   limiter: 'for a place to be served',
   handler: 'for the protocol that served it',
