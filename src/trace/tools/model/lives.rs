@@ -117,6 +117,7 @@ impl Model {
         let (open, since) = conn.awaiting;
         let count = open.saturating_add(std::mem::take(&mut conn.given_up));
         let from = conn.last_in.map_or(since, |last| last.max(since));
+        let last_in = conn.last_in;
         conn.last_in = Some(conn.last_in.map_or(record.at, |last| last.max(record.at)));
         conn.bytes_in = conn.bytes_in.saturating_add(bytes);
         let silent = record.at.saturating_sub(from);
@@ -132,6 +133,7 @@ impl Model {
                 until: record.at,
                 event: record.id,
                 n: count,
+                last_in,
             });
         }
     }

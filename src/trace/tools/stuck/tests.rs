@@ -119,7 +119,7 @@ fn a_silence_is_told_although_all_went_on() {
     assert_eq!((finding.cause, finding.now), (Cause::PeerNotAnswering, false));
     assert_eq!((finding.duration_ns, finding.requests_total), (3000 * MS, 3));
     assert!(
-        finding.sentence.contains("was not answering for 3.00 s: last byte then at 0.201000 s"),
+        finding.sentence.contains("was not answering for 3.00 s: last byte then at 0.101000 s"),
         "{}",
         finding.sentence
     );
@@ -267,7 +267,7 @@ fn a_silence_that_outlasted_the_requests_is_told_with_them() {
     let causes: Vec<Cause> = findings.iter().map(|finding| finding.cause).collect();
     assert_eq!(causes, [Cause::PeerNotAnswering, Cause::LateAnswer]);
     assert_eq!((findings[0].duration_ns, findings[0].requests_total), (3000 * MS, 2));
-    assert!(findings[0].sentence.contains("last byte then at 0.200000 s"), "{}", findings[0].sentence);
+    assert!(findings[0].sentence.contains("last byte then at 0.101000 s"), "{}", findings[0].sentence);
 
     dead.until(5000);
     let finding = only(&dead);
