@@ -15,13 +15,13 @@ pub struct Budget {
     /// Events in all. Default 10 million, about 1.5 GB as a file. When it is spent only the counts
     /// go on.
     pub events_max: u64,
-    /// Events per second on average, and as many at one go. Default 200,000.
+    /// Events per second on average, and as many at one go. Default 50,000.
     pub events_per_second: u32,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { events_max: 10_000_000, events_per_second: 200_000 }
+        Self { events_max: 10_000_000, events_per_second: 50_000 }
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::clock::{self, Clock};
 use super::event::{Event, IDS_PER_PLACE};
 use super::record::{EventId, Name};
 use super::ring::Ring;
@@ -70,7 +71,7 @@ struct Texts {
 pub(crate) struct Local {
     tracer: u64,
     inner: Weak<Inner>,
-    epoch: Instant,
+    clock: Clock,
     rings: Rings,
     /// Bits of an event's number that are all zero each time half of the ring was filled.
     half_mask: u64,
@@ -113,6 +114,7 @@ impl Tracer {
         if ring_events == 0 {
             return Self::off();
         }
+        clock::warm_up();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(Some(Arc::new(Inner {
             id: NEXT_TRACER.fetch_add(1, Ordering::Relaxed),
@@ -236,7 +238,7 @@ impl Inner {
         let local = Rc::new(Local {
             tracer: self.id,
             inner: Arc::downgrade(self),
-            epoch: self.epoch,
+            clock: Clock::since(self.epoch),
             half_mask: rings.frequent.capacity() / 2 - 1,
             rings,
             last: Cell::new(last),
@@ -296,7 +298,7 @@ impl Local {
 
     /// Nanoseconds since the trace began, by the clock of the runtime.
     pub(crate) fn now(&self) -> u64 {
-        self.at(tokio::time::Instant::now().into_std())
+        self.clock.now()
     }
 
     /// The same where a handler may have returned just now: the clock is not read again.
@@ -324,12 +326,12 @@ impl Local {
 
     /// The same of an instant.
     pub(crate) fn at(&self, instant: Instant) -> u64 {
-        nanos(instant.saturating_duration_since(self.epoch))
+        self.clock.at(instant)
     }
 
     /// Now as an instant, where a handler has just begun or ended: its time is used again.
     pub(crate) fn instant_in_poll(&self) -> Instant {
-        self.epoch + Duration::from_nanos(self.last.get())
+        self.clock.epoch() + Duration::from_nanos(self.last.get())
     }
 
     /// Records an event. What it does not say, the current handler does: its actor, its cause.
