@@ -310,7 +310,8 @@ impl<'a> Past<'a> {
             (false, Step::Encoded) => (Cause::Outbox, "its reply waited to be written for"),
             (false, _) => (Cause::Handler, "was not taken up for"),
         };
-        (cause, format!("{failed}{what} {took}"))
+        let still = if ours { "" } else { stood_still(self.model, hop.from, hop.until) };
+        (cause, format!("{failed}{what} {took}{still}"))
     }
 
     /// How a connection ended, in words.
@@ -349,6 +350,16 @@ fn longest_hop(life: &Life, end: u64) -> Hop {
     });
     let none = Hop { step: Step::Created, from: end, until: end, ring: last };
     hops.max_by_key(|hop| hop.until.saturating_sub(hop.from)).unwrap_or(none)
+}
+
+/// A thread that is busy is told of by others; a process that is stopped is not.
+fn stood_still(model: &Model, from: u64, until: u64) -> &'static str {
+    let nine_tenths = until.saturating_sub(from) / 10 * 9;
+    let covers = |(a, b): &(u64, u64)| (*b).min(until).saturating_sub((*a).max(from)) > nine_tenths;
+    match nine_tenths > 0 && model.gaps.iter().any(covers) {
+        true => "; nothing at all was recorded meanwhile: the whole process may have been stopped",
+        false => "",
+    }
 }
 
 fn describe(model: &Model, trouble: &Trouble) -> Finding {
@@ -398,6 +409,9 @@ fn describe(model: &Model, trouble: &Trouble) -> Finding {
             format!("an answer of {peer} was dropped ({})", words::name(trouble.how.as_ref())),
         ),
     };
+    let ours = matches!(trouble.kind, TroubleKind::Handler | TroubleKind::SlowPoll | TroubleKind::Mailbox);
+    let still = if ours { stood_still(model, trouble.from, trouble.until) } else { "" };
+    let sentence = sentence + still;
     let conn = match trouble.conn {
         0 => model.actors.get(&trouble.actor).map_or(0, |info| info.conn),
         conn => conn,

@@ -94,6 +94,11 @@ fn a_handler_that_held_up_requests_is_found_afterwards() {
         "{}",
         finding.sentence
     );
+    assert!(finding.sentence.contains("the whole process may have been stopped"), "{}", finding.sentence);
+    // A stopped process says nothing of what is stalled.
+    story.event(600, Kind::Stalled, |r| (r.actor, r.y) = (actor, 500 * MS));
+    story.event(1100, Kind::Stalled, |r| (r.actor, r.y) = (actor, 1000 * MS));
+    assert!(!only(&story).sentence.contains("stopped"));
 }
 
 #[test]
