@@ -42,7 +42,7 @@ async fn a_dial_to_a_socket_that_says_nothing_names_the_upgrade() {
     lasted(&finding, 300);
     assert!(finding.now && finding.conn.is_some() && finding.last_byte_ns.is_none(), "{finding:#?}");
     assert!(finding.sentence.contains("no step of the upgrade is through"), "{}", finding.sentence);
-    assert!(finding.sentence.contains(&addr.to_string()), "{}", finding.sentence);
+    assert!(finding.sentence.contains(&format!("/tcp/{}", addr.port())), "{}", finding.sentence);
     assert!(within(SOON, "the end", dialling).await.expect("no panic").is_err());
     let told = Told::by(&client, 300).await;
     let finding = told.only(Cause::Negotiation);

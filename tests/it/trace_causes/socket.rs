@@ -23,9 +23,9 @@ async fn hello(addr: SocketAddr) -> RawMux {
     mux
 }
 
-/// So many questions with long answers.
-async fn ask_at_length(mux: &mut RawMux, count: u64) {
-    let asked = (1..=count).flat_map(|n| message(n, QUESTION, &question(n, &[AT_LENGTH])));
+/// Questions with long answers, by number.
+async fn ask_at_length(mux: &mut RawMux, numbers: std::ops::RangeInclusive<u64>) {
+    let asked = numbers.flat_map(|n| message(n, QUESTION, &question(n, &[AT_LENGTH])));
     mux.send(&data(0, STREAM, &asked.collect::<Vec<u8>>())).await.expect("sent");
 }
 
@@ -45,7 +45,7 @@ async fn a_peer_that_does_not_read_its_socket_is_named() {
     let mut mux = hello(socket_of(&node)).await;
     // Room on the substream without end; the socket is what takes no more.
     mux.send(&frame(WINDOW_UPDATE, 0, STREAM, 64 << 20)).await.expect("sent");
-    ask_at_length(&mut mux, 30).await;
+    ask_at_length(&mut mux, 1..=30).await;
     until(&node, Kind::SocketBlocked).await;
     let told = Told::by(&node, 300).await;
     let finding = told.only(Cause::PeerNotReading);
@@ -63,7 +63,7 @@ async fn a_peer_that_does_not_read_its_socket_is_named() {
 async fn a_peer_that_gives_no_room_on_its_substream_is_named() {
     let node = Chat::new().start(support::config("/ip4/127.0.0.1/tcp/0")).await;
     let mut mux = hello(socket_of(&node)).await;
-    ask_at_length(&mut mux, 1).await;
+    ask_at_length(&mut mux, 1..=1).await;
     // It reads whatever comes, and gives no credit for it.
     let reading = tokio::spawn(async move { mux.closed().await.is_some() });
     until(&node, Kind::WindowBlocked).await;
@@ -85,7 +85,10 @@ async fn a_request_behind_replies_that_are_not_taken_waits_for_those() {
     config.session.owed_bytes_max = 100_000;
     let node = Chat::new().start(config).await;
     let mut mux = hello(socket_of(&node)).await;
-    ask_at_length(&mut mux, 2).await;
+    ask_at_length(&mut mux, 1..=1).await;
+    // The first answer has begun: too much is owed from now on.
+    while mux.read().await.expect("it goes on").stream != STREAM {}
+    ask_at_length(&mut mux, 2..=2).await;
     let reading = tokio::spawn(async move { mux.closed().await.is_some() });
     until(&node, Kind::WindowBlocked).await;
     let told = Told::by(&node, 300).await;
