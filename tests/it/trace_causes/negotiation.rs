@@ -65,6 +65,8 @@ async fn an_upgrade_that_stops_names_the_step_it_had_got_to() {
     let told = Told::by(&node, 300).await;
     let finding = told.only(Cause::Negotiation);
     lasted(&finding, 800);
+    assert!(finding.sentence.contains("never became a session"), "{}", finding.sentence);
+    assert!(finding.sentence.contains("the last step was "), "{}", finding.sentence);
     assert!(finding.sentence.contains("noise"), "which step: {}", finding.sentence);
     node.over().await;
 }

@@ -117,12 +117,7 @@ impl Now<'_> {
                 (Cause::Dial, format!("{place} has been dialled for {took} and has no socket"))
             }
             (None, _) => {
-                let step = match conn.steps.last() {
-                    Some((_, name, how, _)) => {
-                        format!("the last step was {} ({})", show::escape(name), show::escape(how))
-                    }
-                    None => "no step of the upgrade is through".to_owned(),
-                };
+                let step = words::last_step(conn);
                 let heard = match conn.heard_at() {
                     Some(last) => format!("last byte from it {} ago", duration(self.since(last))),
                     None => "no byte has come from it".to_owned(),

@@ -209,14 +209,18 @@ impl<'a> Past<'a> {
             None if conn.steps.is_empty() => Cause::Dial,
             _ => Cause::Negotiation,
         };
+        let step = match cause {
+            Cause::Dial => String::new(),
+            _ => format!("; {}", words::last_step(conn)),
+        };
         let sentence = format!(
-            "{} never became a session: {} after {}",
+            "{} never became a session: {} after {}{step}",
             words::conn(self.model, conn.number),
             show::escape(why),
             duration(took)
         );
         let mut finding = Finding::new(cause, conn.began, *at, sentence).on(self.model, conn.number);
-        finding.last_byte_ns = conn.last_in;
+        finding.last_byte_ns = conn.heard_at();
         self.found.add(Episode::Like(cause, conn.number, None, None), finding);
     }
 

@@ -3,7 +3,7 @@
 use super::{Asked, Cause, Finding};
 use crate::ids::Direction;
 use crate::trace::record::{EventId, Name};
-use crate::trace::tools::model::{Life, Model, Step};
+use crate::trace::tools::model::{Conn, Life, Model, Step};
 use crate::trace::tools::show::{self, duration};
 
 /// `actor 3 (PeerSession)`.
@@ -75,6 +75,16 @@ pub(super) fn conn(model: &Model, number: u32) -> String {
     match addr {
         Some(addr) => format!("connection {number} ({})", show::escape(addr)),
         None => format!("connection {number}"),
+    }
+}
+
+/// How far a connection came.
+pub(super) fn last_step(conn: &Conn) -> String {
+    match conn.steps.last() {
+        Some((_, name, how, _)) => {
+            format!("the last step was {} ({})", show::escape(name), show::escape(how))
+        }
+        None => "no step of the upgrade is through".to_owned(),
     }
 }
 
