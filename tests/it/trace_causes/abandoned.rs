@@ -37,7 +37,8 @@ async fn an_abandoned_dial_names_its_message_and_actor() {
     let record = within(SOON, "msg.abandoned", abandoned).await;
     assert_eq!(record.name.as_deref(), Some("Dial"));
     let told = Told::by(&server, 300).await;
-    let causes: Vec<Cause> = told.findings().iter().map(|finding| finding.cause).collect();
+    let mut causes: Vec<Cause> = told.findings().iter().map(|finding| finding.cause).collect();
+    causes.sort();
     assert_eq!(causes, [Cause::Handler, Cause::Caller], "{}", told.text());
     let finding = told.one(Cause::Caller);
     lasted(&finding, 500);

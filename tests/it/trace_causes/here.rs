@@ -151,6 +151,7 @@ async fn the_fifth_request_waits_for_a_place() {
     assert_eq!(life.queued_for.as_deref(), Some("serving"));
     told.follows(life, &fifth);
     asking.iter().for_each(|task| task.abort());
+    futures::future::join_all(asking).await;
     client.over().await;
     server.over().await;
 }

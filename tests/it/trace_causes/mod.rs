@@ -19,7 +19,7 @@ use trunkline::trace::tools::{Filter, Model};
 use trunkline::transport::addr::Endpoint;
 use trunkline::{Direction, Network, PeerAddr, PeerHandle, RequestError};
 
-use crate::support::{self, Blob, Bytes4, ECHO, GetBlob, within};
+use crate::support::{Blob, Bytes4, ECHO, GetBlob, within};
 
 const SOON: Duration = Duration::from_secs(10);
 

@@ -120,6 +120,15 @@ impl<'a> Past<'a> {
         self.covering(Some(&self.standstills), from, until)
     }
 
+    fn is_long_and_ours(&self, index: usize) -> bool {
+        let trouble = self.troubles[index];
+        let ours = matches!(
+            trouble.kind,
+            TroubleKind::Handler | TroubleKind::SlowPoll | TroubleKind::Stalled | TroubleKind::Mailbox
+        );
+        ours && trouble.took() >= self.options.over_ns
+    }
+
     /// Adds the finding for a trouble, unless it is there.
     fn episode(&mut self, index: usize) -> Episode {
         let episode = Episode::Trouble(index);
@@ -155,7 +164,7 @@ impl<'a> Past<'a> {
                 self.episode(handler.unwrap_or(index));
             }
             // The thread was busy: that is why nothing was read, and nothing taken out.
-            TroubleKind::Silence if long => {
+            TroubleKind::Silence | TroubleKind::Negotiation if long => {
                 let ring = trouble.event.ring();
                 let busy = self.kept_busy(trouble.conn, ring, trouble.from, trouble.until);
                 self.episode(busy.unwrap_or(index));
@@ -242,7 +251,9 @@ impl<'a> Past<'a> {
         }
         let hop = longest_hop(life, end.mark.at);
         let blamed = match how {
-            "ok" | "timed_out" | "cancelled" | "disconnected" => self.blamed(life, &hop),
+            "ok" | "timed_out" | "cancelled" => self.blamed(life, &hop),
+            // It did not end because of what it waited for, unless this side could not go on.
+            "disconnected" => self.blamed(life, &hop).filter(|index| self.is_long_and_ours(*index)),
             "panicked" => self.panicked.get(&self.session_of(life.conn)).copied(),
             _ => None,
         };
