@@ -1,37 +1,12 @@
 //! Causes within the node that is asked: handlers, limits, panics.
 
-use std::path::PathBuf;
-
 use trunkline::trace::tools::stuck::Cause;
 use trunkline::trace::{Kind, TraceConfig};
 use trunkline::{Direction, RequestError};
 
-use super::{SOON, Told, addr_of, ask, keep_talking, lasted, ms, names_session};
+use super::{Folder, SOON, Told, addr_of, ask, keep_talking, lasted, ms, names_session};
 use crate::support::{self, BLOCK, Blob, GetBlob, LATER, Over, PANIC, SILENCE, within};
 use crate::trace_lines::recorded;
-
-/// A folder of its own, gone when the test is.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let name = format!("trunkline-causes-{name}-{}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).expect("a folder");
-        Self(folder)
-    }
-
-    fn dumps(&self) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(&self.0).expect("our folder");
-        entries.map(|entry| entry.expect("readable").path()).collect()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 #[tokio::test]
 async fn a_handler_that_keeps_its_thread_is_named_with_its_actor() {

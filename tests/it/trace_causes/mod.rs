@@ -4,15 +4,17 @@
 mod abandoned;
 mod here;
 mod negotiation;
+mod orphan;
 mod peer;
 mod socket;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use trunkline::trace::Line;
 use trunkline::trace::tools::follow::{self, Chain, Followed, Which};
-use trunkline::trace::tools::model::Life;
+use trunkline::trace::tools::model::{Keep, Life};
 use trunkline::trace::tools::read::Reader;
 use trunkline::trace::tools::stuck::{self, Cause, Finding, Options};
 use trunkline::trace::tools::{Filter, Model};
@@ -52,6 +54,29 @@ async fn keep_talking(peer: &PeerHandle, time: Duration) {
     }
 }
 
+/// A folder of its own, gone when the test is.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let name = format!("trunkline-causes-{name}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        Self(folder)
+    }
+
+    fn dumps(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&self.0).expect("our folder");
+        entries.map(|entry| entry.expect("readable").path()).collect()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// What a node's trace says.
 struct Told {
     model: Model,
@@ -66,6 +91,14 @@ impl Told {
         let mut file = Vec::new();
         node.trace().write_to(&mut file, "test").expect("memory takes it");
         let lines = Reader::new(&file[..]).map(|line| line.expect("our own trace is readable")).collect();
+        Self { model, lines, options: Options::over(over_ms * 1_000_000) }
+    }
+
+    /// What the file of a node says.
+    fn in_file(path: &std::path::Path, over_ms: u64) -> Self {
+        let file = std::fs::read(path).expect("a trace file");
+        let model = Model::read(Reader::new(&file[..]), Keep::All).expect("readable");
+        let lines = Reader::new(&file[..]).map(|line| line.expect("readable")).collect();
         Self { model, lines, options: Options::over(over_ms * 1_000_000) }
     }
 

@@ -1,5 +1,6 @@
 //! Negotiations that never end: of a substream, of a connection, at either end.
 
+use futures::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use trunkline::testing::raw_peer::{MULTISTREAM, RawListener, RawSocket, proposal};
 use trunkline::trace::tools::stuck::{Cause, Finding};
@@ -8,7 +9,7 @@ use trunkline::{Keypair, Network, PeerAddr};
 
 use super::{SOON, Told, lasted, ms, socket_of};
 use crate::chat::{CHAT, Chat};
-use crate::scene::strict;
+use crate::scene::{Liar, strict};
 use crate::support::{self, Over, within};
 
 #[track_caller]
@@ -93,4 +94,25 @@ async fn a_substream_that_is_never_negotiated_names_what_was_proposed() {
     drop(connection);
     drop(within(SOON, "the end", dialling).await);
     client.over().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_opens_a_substream_and_proposes_nothing_is_named() {
+    let node = Chat::new().start(support::config("/ip4/127.0.0.1/tcp/0")).await;
+    let liar = Liar::connect(socket_of(&node)).await;
+    let (us, mut connection) = (liar.id, liar.connection);
+    let mut io = connection.open().await.expect("a substream");
+    io.write_all(MULTISTREAM).await.expect("sent");
+    io.flush().await.expect("sent");
+    // Whatever the node asks for is refused at once.
+    let refusing = tokio::spawn(async move { while connection.accept().await.is_some() {} });
+    tokio::time::sleep(ms(400)).await;
+    let told = Told::by(&node, 200).await;
+    let finding = told.only(Cause::Negotiation);
+    lasted(&finding, 300);
+    assert!(finding.now && finding.peer.as_deref() == Some(&*us.to_string()), "{finding:#?}");
+    says(&told.findings(), "a substream with peer");
+    says(&told.findings(), "the peer opened it and has proposed nothing");
+    refusing.abort();
+    node.over().await;
 }

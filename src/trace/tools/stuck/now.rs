@@ -145,7 +145,10 @@ impl Now<'_> {
             "a substream with {} has been in negotiation for {} ({}); {heard}",
             words::peer(self.model, conn.number),
             duration(self.since(*from)),
-            show::escape(proposed)
+            match proposed.is_empty() || &**proposed == "?" {
+                true => "the peer opened it and has proposed nothing that we speak".to_owned(),
+                false => show::escape(proposed),
+            }
         );
         let mut finding =
             Finding::new(Cause::Negotiation, *from, self.end, sentence).on(self.model, conn.number);
