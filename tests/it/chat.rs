@@ -1,7 +1,7 @@
 //! An eth-like exchange for scenarios: a handshake, questions with ids, news, and a log.
 //!
 //! Bodies of questions and answers are `id u64 | payload`. What a payload begins with says what
-//! becomes of it: see [`SILENCE`], [`AT_LENGTH`] and [`PANIC`].
+//! becomes of it: see [`SILENCE`], [`AT_LENGTH`], [`OTHER`] and [`PANIC`].
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -26,6 +26,8 @@ pub(crate) const NEWS: u8 = 4;
 pub(crate) const SILENCE: u8 = b'.';
 /// A question with a long answer: 600,000 bytes.
 pub(crate) const AT_LENGTH: u8 = b'*';
+/// A question that is answered by another kind of answer.
+pub(crate) const OTHER: u8 = b'~';
 /// A question or news that make their handler panic.
 pub(crate) const PANIC: u8 = b'!';
 /// The handshake that is refused.
@@ -203,6 +205,7 @@ impl Exchange for Chat {
                     let answer = [&body[..8], &[AT_LENGTH; 600_000]].concat();
                     Ok(Payload { code: ANSWER, body: self.pack(&answer) })
                 }
+                Some(&OTHER) => Ok(Payload { code: OTHER_ANSWER, body: self.pack(&body) }),
                 _ => Ok(Payload { code: ANSWER, body: self.pack(&body) }),
             }
         })

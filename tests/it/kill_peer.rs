@@ -17,14 +17,14 @@ use crate::support::Over;
 use crate::support::{config, within};
 
 /// Stands between two nodes, so that the death of one can be had without a goodbye.
-struct Bridge {
-    addr: SocketAddr,
-    carrying: AbortOnDropHandle<()>,
+pub(crate) struct Bridge {
+    pub(crate) addr: SocketAddr,
+    pub(crate) carrying: AbortOnDropHandle<()>,
 }
 
 /// How a bridge dies.
-#[derive(Clone, Copy)]
-enum Death {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Death {
     /// The kernel closes the sockets: end of file.
     Fin,
     /// The sockets are reset.
@@ -33,7 +33,7 @@ enum Death {
 
 impl Bridge {
     /// Carries one connection, and at most `answer_bytes` of what comes back.
-    async fn to(server: SocketAddr, death: Death, answer_bytes: u64) -> Self {
+    pub(crate) async fn to(server: SocketAddr, death: Death, answer_bytes: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let carrying = AbortOnDropHandle::new(tokio::spawn(async move {

@@ -18,6 +18,8 @@ mod stalled_peer;
 mod static_peers;
 mod support;
 mod tidy;
+#[cfg(feature = "trace-tools")]
+mod trace_causes;
 mod trace_cost;
 mod trace_lines;
 #[cfg(feature = "trace-tools")]

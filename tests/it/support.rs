@@ -17,6 +17,10 @@ pub(crate) const ECHO: u8 = 0;
 pub(crate) const SILENCE: u8 = 1;
 /// The handler panics.
 pub(crate) const PANIC: u8 = 2;
+/// The handler keeps its thread for so many milliseconds.
+pub(crate) const BLOCK: u8 = 3;
+/// Answered after so many milliseconds.
+pub(crate) const LATER: u8 = 4;
 
 /// `mode u8 | size u32`.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +70,14 @@ impl Protocol for Blob {
         match mode {
             SILENCE => std::future::pending().await,
             PANIC => panic!("asked to panic"),
+            BLOCK => {
+                std::thread::sleep(Duration::from_millis(size.into()));
+                Ok(Bytes4(pattern(1)))
+            }
+            LATER => {
+                tokio::time::sleep(Duration::from_millis(size.into())).await;
+                Ok(Bytes4(pattern(1)))
+            }
             _ => Ok(Bytes4(pattern(size))),
         }
     }

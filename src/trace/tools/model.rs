@@ -113,6 +113,8 @@ pub struct Life {
     pub bytes: (u64, u64),
     /// Its end; `None`: open when the trace ended, or not known.
     pub end: Option<End>,
+    /// When the last byte had come from the peer when it ended.
+    pub heard: Option<u64>,
     /// Events around it were lost or skipped: what is missing proves nothing.
     pub uncertain: bool,
 }
@@ -171,8 +173,9 @@ pub struct Conn {
     /// Requests of ours that are written and have had no byte of an answer, and since when there
     /// is at least one.
     pub awaiting: (u64, u64),
-    /// Requests of ours that were given up since the last byte came.
-    pub given_up: u64,
+    /// Such requests that have timed out since the last byte came, and since when the first of
+    /// them had waited: the peer has been silent for longer than anybody waited.
+    pub given_up: (u64, u64),
 }
 
 /// How an exchange on a connection went.

@@ -4,6 +4,7 @@
 //! before, explained by what was going on meanwhile. Requests that one episode held up are one
 //! finding, however many they are.
 
+mod describe;
 mod now;
 mod other;
 mod past;
@@ -308,6 +309,9 @@ impl<'a> Findings<'a> {
     fn finish(self) -> Vec<Finding> {
         let model = self.model;
         let finish = |(mut finding, mut requests): (Finding, Vec<(u64, EventId)>)| {
+            if let Some(served) = words::served_meanwhile(model, &finding, &requests) {
+                finding.sentence += &served;
+            }
             requests.sort_by_key(|(took, key)| (std::cmp::Reverse(*took), *key));
             requests.dedup();
             finding.requests_total = requests.len() as u64;
@@ -378,5 +382,7 @@ impl Finding {
     }
 }
 
+#[cfg(test)]
+mod blame_tests;
 #[cfg(test)]
 mod tests;

@@ -36,6 +36,7 @@ fn life(number: u64, dir: Direction, steps: &[(Step, u64)]) -> Life {
         queued_for: None,
         bytes: (30, 4_500),
         end: None,
+        heard: None,
         uncertain: false,
     }
 }

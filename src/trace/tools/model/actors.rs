@@ -77,6 +77,10 @@ impl Model {
         }
         let actor = record.actor;
         if actor == 0 {
+            if record.kind == Kind::Stalled {
+                // The whole process: told once, by whoever noticed.
+                self.trouble(record, TroubleKind::Stalled, at.saturating_sub(record.y), 0);
+            }
             return;
         }
         match record.kind {

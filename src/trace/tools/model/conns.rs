@@ -161,6 +161,13 @@ impl Conn {
         });
     }
 
+    /// When it was last heard of from the peer. While it comes up, the steps that are through tell:
+    /// what is read then is not recorded.
+    pub fn heard_at(&self) -> Option<u64> {
+        let step = self.steps.iter().filter(|(_, _, how, _)| &**how == "ok").map(|(at, ..)| *at).max();
+        self.last_in.max(step)
+    }
+
     /// Whether it has ended, one way or another.
     pub fn is_over(&self) -> bool {
         self.over_at().is_some()

@@ -22,7 +22,7 @@ pub enum TroubleKind {
     Handler,
     /// An actor kept its thread for long in one go.
     SlowPoll,
-    /// A thread did not come back; told while it lasted.
+    /// A thread did not come back; told while it lasted. Without an actor: the whole process did not run.
     Stalled,
     /// A message waited long in a mailbox. `name`: its type.
     Mailbox,

@@ -1,6 +1,6 @@
 //! Where things stand at the end of a trace.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Cause, Episode, Finding, Findings, Options, words};
 use crate::ids::Direction;
@@ -9,7 +9,8 @@ use crate::trace::tools::model::{ActorInfo, Conn, Life, Mark, Model, Step};
 use crate::trace::tools::show::{self, duration};
 
 pub(super) fn find(model: &Model, options: Options) -> Vec<Finding> {
-    let mut now = Now { model, options, end: model.span.1, found: Findings::new(model) };
+    let mut now =
+        Now { model, options, end: model.span.1, serving: serving(model), found: Findings::new(model) };
     now.handlers();
     now.mailboxes();
     for conn in model.conns.values().filter(|conn| !conn.is_over()) {
@@ -29,6 +30,8 @@ struct Now<'a> {
     model: &'a Model,
     options: Options,
     end: u64,
+    /// Exchanges, by connection, that are serving requests of the peer.
+    serving: BTreeSet<(u32, Option<Name>)>,
     found: Findings<'a>,
 }
 
@@ -114,13 +117,8 @@ impl Now<'_> {
                 (Cause::Dial, format!("{place} has been dialled for {took} and has no socket"))
             }
             (None, _) => {
-                let step = match conn.steps.last() {
-                    Some((_, name, how, _)) => {
-                        format!("the last step was {} ({})", show::escape(name), show::escape(how))
-                    }
-                    None => "no step of the upgrade is through".to_owned(),
-                };
-                let heard = match conn.last_in {
+                let step = words::last_step(conn);
+                let heard = match conn.heard_at() {
                     Some(last) => format!("last byte from it {} ago", duration(self.since(last))),
                     None => "no byte has come from it".to_owned(),
                 };
@@ -128,7 +126,7 @@ impl Now<'_> {
             }
         };
         let mut finding = Finding::new(cause, conn.began, self.end, sentence).on(self.model, conn.number);
-        finding.last_byte_ns = conn.last_in;
+        finding.last_byte_ns = conn.heard_at();
         self.found.add(Episode::Like(cause, conn.number, None, None), finding);
     }
 
@@ -147,7 +145,10 @@ impl Now<'_> {
             "a substream with {} has been in negotiation for {} ({}); {heard}",
             words::peer(self.model, conn.number),
             duration(self.since(*from)),
-            show::escape(proposed)
+            match proposed.is_empty() || &**proposed == "?" {
+                true => "the peer opened it and has proposed nothing that we speak".to_owned(),
+                false => show::escape(proposed),
+            }
         );
         let mut finding =
             Finding::new(Cause::Negotiation, *from, self.end, sentence).on(self.model, conn.number);
@@ -166,6 +167,8 @@ impl Now<'_> {
             );
             let finding = Finding::new(Cause::PeerNotReading, from, self.end, sentence);
             self.found.add(socket(conn.number), finding.on(self.model, conn.number));
+            // Whatever substream takes no bytes, it is because of that.
+            return;
         }
         for (proto, from) in &conn.window_blocked {
             if self.since(*from) < self.options.now_ns {
@@ -198,11 +201,11 @@ impl Now<'_> {
         if self.since(mark.at) < patience {
             return;
         }
-        let episode = self.blamed(life, step, conn).unwrap_or_else(|| {
-            let alike = (life.dir == Direction::Inbound).then(|| life.name.clone()).flatten();
-            Episode::Like(cause, life.conn, life.proto.clone(), alike)
-        });
-        if !self.found.has(&episode) || matches!(episode, Episode::Like(..)) {
+        let blamed = self.blamed(life, step, mark, conn);
+        let alike = (life.dir == Direction::Inbound).then(|| life.name.clone()).flatten();
+        let own = Episode::Like(cause, life.conn, life.proto.clone(), alike);
+        let episode = blamed.clone().unwrap_or(own);
+        if blamed.is_none() {
             let sentence = format!("{}: {what}", words::request(self.model, life));
             let mut finding = Finding::new(cause, mark.at, self.end, sentence).on(self.model, life.conn);
             finding.last_byte_ns = conn.and_then(|conn| conn.last_in);
@@ -214,15 +217,20 @@ impl Now<'_> {
     }
 
     /// What has been found already and holds this request up.
-    fn blamed(&self, life: &Life, step: Step, conn: Option<&Conn>) -> Option<Episode> {
+    fn blamed(&self, life: &Life, step: Step, mark: Mark, conn: Option<&Conn>) -> Option<Episode> {
         let actor = conn.and_then(|conn| conn.session).map_or(0, |(_, actor)| actor);
         let inside = match life.dir {
             Direction::Outbound => matches!(step, Step::Created | Step::Queued | Step::Received),
+            // A protocol that keeps the thread is part of the handler that is busy.
+            Direction::Inbound if step == Step::Delivered => {
+                let busy = self.model.actors.get(&actor).and_then(|info| info.busy.as_ref());
+                busy.is_some_and(|(from, ..)| mark.at >= *from)
+            }
             Direction::Inbound => matches!(step, Step::Received | Step::Queued),
         };
         let to_write = match life.dir {
             Direction::Outbound => matches!(step, Step::Queued | Step::Encoded),
-            Direction::Inbound => step == Step::Encoded,
+            Direction::Inbound => step == Step::Encoded || (step == Step::Queued && self.is_owed(life)),
         };
         let mut candidates = Vec::new();
         if inside {
@@ -233,6 +241,12 @@ impl Now<'_> {
             candidates.push(socket(life.conn));
         }
         candidates.into_iter().find(|episode| self.found.has(episode))
+    }
+
+    /// Whether a request of the peer waits until replies before it are taken. What it was queued for
+    /// may be over: when nobody is being served any more, replies are all that it can wait for.
+    fn is_owed(&self, life: &Life) -> bool {
+        life.queued_for.as_deref() == Some("owed") || !self.serving.contains(&(life.conn, life.proto.clone()))
     }
 
     /// What a request at this step waits for.
@@ -264,16 +278,13 @@ impl Now<'_> {
             (Direction::Outbound, Step::Delivered | Step::Decoded) => {
                 (Cause::Caller, format!("the caller has had the answer for {ago} and is not done with it"))
             }
-            (Direction::Inbound, Step::Queued) => match life.queued_for.as_deref() {
-                Some("owed") => (
-                    Cause::PeerNotReading,
-                    format!("waits for {ago}: the peer does not take the replies it asked for before"),
-                ),
-                _ => (
-                    Cause::Limiter,
-                    format!("waits for {ago} for a place: as many as may be are being served"),
-                ),
-            },
+            (Direction::Inbound, Step::Queued) if self.is_owed(life) => (
+                Cause::PeerNotReading,
+                format!("waits for {ago}: the peer does not take the replies it asked for before"),
+            ),
+            (Direction::Inbound, Step::Queued) => {
+                (Cause::Limiter, format!("waits for {ago} for a place: as many as may be are being served"))
+            }
             (Direction::Inbound, Step::Delivered) => {
                 (Cause::NobodyServing, format!("the protocol has had it for {ago} and has not answered"))
             }
@@ -308,6 +319,14 @@ impl Now<'_> {
         self.found.add(episode.clone(), finding);
         self.found.concerns(&episode, life);
     }
+}
+
+/// Which exchanges have been given requests that they have not answered.
+fn serving(model: &Model) -> BTreeSet<(u32, Option<Name>)> {
+    let open = model.lives.values().filter(|life| life.end.is_none() && life.dir == Direction::Inbound);
+    let last = |life: &Life| life.path().last().map(|(step, _)| *step);
+    let served = open.filter(|life| last(life) == Some(Step::Delivered));
+    served.map(|life| (life.conn, life.proto.clone())).collect()
 }
 
 fn socket(conn: u32) -> Episode {

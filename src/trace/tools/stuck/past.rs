@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::describe::{describe, stood_still};
 use super::{Cause, Episode, Finding, Findings, Options, words};
 use crate::ids::Direction;
 use crate::trace::tools::model::{Conn, Life, Model, Step, Trouble, TroubleKind};
@@ -33,6 +34,12 @@ struct Past<'a> {
     by_actor: HashMap<u32, Vec<usize>>,
     /// Long handlers of a thread.
     by_ring: HashMap<u16, Vec<usize>>,
+    /// Sockets that took no bytes, by connection.
+    by_socket: HashMap<u32, Vec<usize>>,
+    /// Spans in which the whole process did not run.
+    standstills: Vec<usize>,
+    /// Handlers that panicked, by actor.
+    panicked: HashMap<u32, usize>,
     /// Answers that nobody got, by connection and id on the wire.
     dropped: HashMap<(u32, u64), usize>,
 }
@@ -49,17 +56,25 @@ impl<'a> Past<'a> {
             by_conn: HashMap::new(),
             by_actor: HashMap::new(),
             by_ring: HashMap::new(),
+            by_socket: HashMap::new(),
+            standstills: Vec::new(),
+            panicked: HashMap::new(),
             dropped: HashMap::new(),
         };
         for (index, trouble) in past.troubles.iter().enumerate() {
             match trouble.kind {
                 TroubleKind::Silence | TroubleKind::SocketBlocked | TroubleKind::WindowBlocked => {
                     past.by_conn.entry(trouble.conn).or_default().push(index);
+                    if trouble.kind == TroubleKind::SocketBlocked {
+                        past.by_socket.entry(trouble.conn).or_default().push(index);
+                    }
                 }
                 TroubleKind::Handler | TroubleKind::SlowPoll => {
                     past.by_actor.entry(trouble.actor).or_default().push(index);
                     past.by_ring.entry(trouble.event.ring()).or_default().push(index);
                 }
+                TroubleKind::Stalled if trouble.actor == 0 => past.standstills.push(index),
+                TroubleKind::Panicked => drop(past.panicked.insert(trouble.actor, index)),
                 TroubleKind::Stalled => past.by_actor.entry(trouble.actor).or_default().push(index),
                 TroubleKind::AnswerDropped => {
                     past.dropped.insert((trouble.conn, trouble.n), index);
@@ -75,21 +90,43 @@ impl<'a> Past<'a> {
         let list = list?;
         let start = list.partition_point(|index| self.troubles[*index].until <= from);
         let near = list[start..].iter().take(LOOKED_AT_MAX);
+        let half = until.saturating_sub(from) / 2;
         let best = near.max_by_key(|index| {
             let trouble = self.troubles[**index];
-            // Of two that cover the same, a handler says more than the poll that it is part of.
-            (trouble.overlap(from, until), trouble.kind == TroubleKind::Handler)
+            let overlap = trouble.overlap(from, until);
+            // A handler says more than the poll that it is part of, and a little shorter than; why
+            // the socket takes nothing is why its substreams take nothing.
+            let says_more = matches!(trouble.kind, TroubleKind::Handler | TroubleKind::SocketBlocked);
+            (says_more && overlap > half, overlap)
         })?;
-        let half = until.saturating_sub(from) / 2;
         (self.troubles[*best].overlap(from, until) > half).then_some(*best)
     }
 
     /// What kept the session of a connection from running: its own handler, or another one on the
     /// same thread.
     fn kept_busy(&self, conn: u32, ring: u16, from: u64, until: u64) -> Option<usize> {
-        let actor = self.model.conns.get(&conn).and_then(|conn| conn.session).map_or(0, |(_, actor)| actor);
+        let actor = self.session_of(conn);
         self.covering(self.by_actor.get(&actor), from, until)
             .or_else(|| self.covering(self.by_ring.get(&ring), from, until))
+    }
+
+    fn session_of(&self, conn: u32) -> u32 {
+        self.model.conns.get(&conn).and_then(|conn| conn.session).map_or(0, |(_, actor)| actor)
+    }
+
+    /// The time in which this process did not run, if that is most of a span: then nobody else is
+    /// to blame for it.
+    fn stood_still(&self, from: u64, until: u64) -> Option<usize> {
+        self.covering(Some(&self.standstills), from, until)
+    }
+
+    fn is_long_and_ours(&self, index: usize) -> bool {
+        let trouble = self.troubles[index];
+        let ours = matches!(
+            trouble.kind,
+            TroubleKind::Handler | TroubleKind::SlowPoll | TroubleKind::Stalled | TroubleKind::Mailbox
+        );
+        ours && trouble.took() >= self.options.over_ns
     }
 
     /// Adds the finding for a trouble, unless it is there.
@@ -106,6 +143,10 @@ impl<'a> Past<'a> {
     fn trouble(&mut self, index: usize) {
         let trouble = self.troubles[index];
         let long = trouble.took() >= self.options.over_ns;
+        if long && let Some(still) = self.stood_still(trouble.from, trouble.until) {
+            self.episode(still);
+            return;
+        }
         match trouble.kind {
             TroubleKind::Panicked => drop(self.episode(index)),
             TroubleKind::Refused if trouble.how.as_deref() == Some("full") => {
@@ -114,7 +155,8 @@ impl<'a> Past<'a> {
                 self.found.add(alike, finding);
             }
             TroubleKind::Refused | TroubleKind::AnswerDropped => {}
-            // Told by the handler, if it returned.
+            // Told by the handler, if it returned; if not, by where things stand.
+            TroubleKind::Stalled if self.is_still_busy(trouble) => {}
             TroubleKind::SlowPoll | TroubleKind::Stalled if long => {
                 let mine = self.by_actor.get(&trouble.actor);
                 let same = self.covering(mine, trouble.from, trouble.until);
@@ -122,7 +164,7 @@ impl<'a> Past<'a> {
                 self.episode(handler.unwrap_or(index));
             }
             // The thread was busy: that is why nothing was read, and nothing taken out.
-            TroubleKind::Silence if long => {
+            TroubleKind::Silence | TroubleKind::Negotiation if long => {
                 let ring = trouble.event.ring();
                 let busy = self.kept_busy(trouble.conn, ring, trouble.from, trouble.until);
                 self.episode(busy.unwrap_or(index));
@@ -134,9 +176,20 @@ impl<'a> Past<'a> {
                 let busy = busy.or_else(|| self.covering(ring, trouble.from, trouble.until));
                 self.episode(busy.unwrap_or(index));
             }
+            TroubleKind::WindowBlocked if long => {
+                let socket = self.covering(self.by_socket.get(&trouble.conn), trouble.from, trouble.until);
+                self.episode(socket.unwrap_or(index));
+            }
             _ if long => drop(self.episode(index)),
             _ => {}
         }
+    }
+
+    /// Whether the handler that a stall was told of had not returned when the trace ended.
+    fn is_still_busy(&self, trouble: &Trouble) -> bool {
+        let info = self.model.actors.get(&trouble.actor);
+        let busy = info.and_then(|info| info.busy.as_ref());
+        busy.is_some_and(|(from, ..)| *from <= trouble.until)
     }
 
     /// A connection that took long to come to nothing.
@@ -165,14 +218,18 @@ impl<'a> Past<'a> {
             None if conn.steps.is_empty() => Cause::Dial,
             _ => Cause::Negotiation,
         };
+        let step = match cause {
+            Cause::Dial => String::new(),
+            _ => format!("; {}", words::last_step(conn)),
+        };
         let sentence = format!(
-            "{} never became a session: {} after {}",
+            "{} never became a session: {} after {}{step}",
             words::conn(self.model, conn.number),
             show::escape(why),
             duration(took)
         );
         let mut finding = Finding::new(cause, conn.began, *at, sentence).on(self.model, conn.number);
-        finding.last_byte_ns = conn.last_in;
+        finding.last_byte_ns = conn.heard_at();
         self.found.add(Episode::Like(cause, conn.number, None, None), finding);
     }
 
@@ -194,27 +251,37 @@ impl<'a> Past<'a> {
         }
         let hop = longest_hop(life, end.mark.at);
         let blamed = match how {
-            "ok" | "timed_out" | "cancelled" | "disconnected" => self.blamed(life, &hop),
+            "ok" | "timed_out" | "cancelled" => self.blamed(life, &hop),
+            // It did not end because of what it waited for, unless this side could not go on.
+            "disconnected" => self.blamed(life, &hop).filter(|index| self.is_long_and_ours(*index)),
+            "panicked" => self.panicked.get(&self.session_of(life.conn)).copied(),
             _ => None,
         };
         let late = self.dropped.get(&(life.conn, life.wire.unwrap_or(u64::MAX))).copied();
         let late = late.filter(|index| how == "timed_out" && self.troubles[*index].until >= hop.until);
-        if let Some(index) = blamed {
+        // An answer that came too late is told although the peer was silent altogether.
+        let silence = blamed.filter(|index| self.troubles[*index].kind == TroubleKind::Silence);
+        if let Some(index) = silence.filter(|_| late.is_some()) {
             let episode = self.episode(index);
             self.found.concerns(&episode, life);
         }
-        // What was late is told in any case.
-        if blamed.is_some() && late.is_none() {
-            return;
-        }
-        let (cause, what) = self.why(life, how, &hop, late.map(|index| self.troubles[index]));
-        let sentence = format!("{}: {what}", words::request(self.model, life));
-        let mut finding = Finding::new(cause, hop.from, hop.until, sentence).on(self.model, life.conn);
-        finding.request = Some(words::asked(life));
-        finding.uncertain = life.uncertain;
-        finding.last_byte_ns = late.map(|index| self.troubles[index].until);
-        let episode = Episode::Like(cause, life.conn, life.proto.clone(), life.name.clone());
-        self.found.add(episode.clone(), finding);
+        let blamed = blamed.filter(|_| silence.is_none() || late.is_none());
+        let episode = match blamed {
+            Some(index) => self.episode(index),
+            None => {
+                let (cause, what) = self.why(life, how, &hop, late.map(|index| self.troubles[index]));
+                let sentence = format!("{}: {what}", words::request(self.model, life));
+                let mut finding =
+                    Finding::new(cause, hop.from, hop.until, sentence).on(self.model, life.conn);
+                finding.request = Some(words::asked(life));
+                finding.uncertain = life.uncertain;
+                let came = late.map(|index| self.troubles[index].until);
+                finding.last_byte_ns = came.or(life.heard.filter(|_| cause == Cause::PeerNotAnswering));
+                let episode = Episode::Like(cause, life.conn, life.proto.clone(), life.name.clone());
+                self.found.add(episode.clone(), finding);
+                episode
+            }
+        };
         self.found.concerns(&episode, life);
     }
 
@@ -232,16 +299,16 @@ impl<'a> Past<'a> {
         let wire = || self.covering(self.by_conn.get(&life.conn), hop.from, hop.until);
         // Only what stands between this step and the next one can be the reason.
         let wanted: &[TroubleKind] = match (ours, hop.step) {
-            (true, Step::Queued | Step::Encoded) | (false, Step::Encoded) => {
+            (true, Step::Queued | Step::Encoded) | (false, Step::Encoded | Step::Queued) => {
                 &[TroubleKind::WindowBlocked, TroubleKind::SocketBlocked]
             }
             (true, Step::Written | Step::FirstByte) => &[TroubleKind::Silence],
             _ => &[],
         };
-        let served = !ours && hop.step == Step::Delivered;
         let decoded = ours && hop.step == Step::Delivered;
-        let busy = if served || decoded { None } else { busy() };
-        busy.or_else(|| wire().filter(|index| wanted.contains(&self.troubles[*index].kind)))
+        let busy = if decoded { None } else { busy() };
+        let still = self.stood_still(hop.from, hop.until);
+        still.or(busy).or_else(|| wire().filter(|index| wanted.contains(&self.troubles[*index].kind)))
     }
 
     /// The cause when no trouble explains it.
@@ -303,6 +370,9 @@ impl<'a> Past<'a> {
             (true, Step::Queued | Step::Encoded) => {
                 (Cause::Outbox, "waited to be written, behind what was there before, for")
             }
+            (true, Step::Written) if life.heard.is_none_or(|heard| heard <= hop.from) => {
+                (Cause::PeerNotAnswering, "written, and no byte came from the peer for")
+            }
             (true, Step::Written) => (
                 Cause::PeerNotAnswering,
                 "written, and the peer did not answer it, though it sent other things, for",
@@ -360,81 +430,4 @@ fn longest_hop(life: &Life, end: u64) -> Hop {
     });
     let none = Hop { step: Step::Created, from: end, until: end, ring: last };
     hops.max_by_key(|hop| hop.until.saturating_sub(hop.from)).unwrap_or(none)
-}
-
-/// A thread that is busy is told of by others; a process that is stopped is not.
-fn stood_still(model: &Model, from: u64, until: u64) -> &'static str {
-    let nine_tenths = until.saturating_sub(from) / 10 * 9;
-    let covers = |(a, b): &(u64, u64)| (*b).min(until).saturating_sub((*a).max(from)) > nine_tenths;
-    match nine_tenths > 0 && model.gaps.iter().any(covers) {
-        true => "; nothing at all was recorded meanwhile: the whole process may have been stopped",
-        false => "",
-    }
-}
-
-fn describe(model: &Model, trouble: &Trouble) -> Finding {
-    let took = duration(trouble.took());
-    let who = words::actor(model, trouble.actor);
-    let name = words::name(trouble.name.as_ref());
-    let peer = words::peer(model, trouble.conn);
-    let until = moment(trouble.until);
-    let (cause, sentence) = match trouble.kind {
-        TroubleKind::Silence => {
-            let last = match trouble.last_in {
-                Some(last) => format!("last byte then at {} s", moment(last)),
-                None => "no byte had come".to_owned(),
-            };
-            let waited = show::count(trouble.n, "request");
-            let words = format!(
-                "{peer} was not answering for {took}: {last}, the next at {until} s; {waited} waited"
-            );
-            (Cause::PeerNotAnswering, words)
-        }
-        TroubleKind::SocketBlocked => {
-            (Cause::PeerNotReading, format!("{peer} was not reading: its socket took no bytes for {took}"))
-        }
-        TroubleKind::WindowBlocked => (
-            Cause::Window,
-            format!(
-                "{peer} gave no room on the substream of {} for {took}, {} waited",
-                words::name(trouble.proto.as_ref()),
-                show::bytes(trouble.n)
-            ),
-        ),
-        TroubleKind::Negotiation => {
-            (Cause::Negotiation, format!("a substream with {peer} was being negotiated for {took} ({name})"))
-        }
-        TroubleKind::Handler => (Cause::Handler, format!("{who} handled {name} for {took}")),
-        TroubleKind::SlowPoll => (Cause::Handler, format!("{who} kept its thread for {took} in one go")),
-        TroubleKind::Stalled => {
-            (Cause::StalledThread, format!("the thread of {who} did not come back for {took}"))
-        }
-        TroubleKind::Mailbox => (Cause::Mailbox, format!("{name} waited in the mailbox of {who} for {took}")),
-        TroubleKind::Refused => (
-            Cause::Mailbox,
-            format!("{name} found the mailbox of {who} {}", words::name(trouble.how.as_ref())),
-        ),
-        TroubleKind::Abandoned => {
-            (Cause::Caller, format!("{name} reached {who} after {took}, when its caller had gone"))
-        }
-        TroubleKind::Panicked => (Cause::Panic, format!("{who} panicked while it handled {name}")),
-        TroubleKind::AnswerDropped => (
-            Cause::LateAnswer,
-            format!("an answer of {peer} was dropped ({})", words::name(trouble.how.as_ref())),
-        ),
-    };
-    let ours = matches!(trouble.kind, TroubleKind::Handler | TroubleKind::SlowPoll | TroubleKind::Mailbox);
-    let still = if ours { stood_still(model, trouble.from, trouble.until) } else { "" };
-    let sentence = sentence + still;
-    let conn = match trouble.conn {
-        0 => model.actors.get(&trouble.actor).map_or(0, |info| info.conn),
-        conn => conn,
-    };
-    let mut finding = Finding::new(cause, trouble.from, trouble.until, sentence);
-    finding = finding.of(model, trouble.actor).on(model, conn);
-    finding.message = trouble.name.clone();
-    let is_silence = trouble.kind == TroubleKind::Silence;
-    let last_in = model.conns.get(&conn).and_then(|conn| conn.last_in);
-    finding.last_byte_ns = if is_silence { trouble.last_in } else { last_in.filter(|_| trouble.conn != 0) };
-    finding
 }

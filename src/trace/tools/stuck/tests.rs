@@ -3,7 +3,7 @@ use crate::trace::kind::Kind;
 use crate::trace::tools::fixtures::{MS, PEER, Story, name_of};
 use crate::trace::tools::model::Keep;
 
-fn found(story: &Story) -> Vec<Finding> {
+pub(super) fn found(story: &Story) -> Vec<Finding> {
     let options = Options::over(1000 * MS);
     let all = find(&story.model(), options);
     let open = find(&story.keeping(Keep::Open { slow_ns: options.over_ns }), options);
@@ -11,7 +11,7 @@ fn found(story: &Story) -> Vec<Finding> {
     all
 }
 
-fn only(story: &Story) -> Finding {
+pub(super) fn only(story: &Story) -> Finding {
     let mut findings = found(story);
     assert_eq!(findings.len(), 1, "{findings:#?}");
     findings.remove(0)

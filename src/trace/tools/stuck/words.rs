@@ -1,10 +1,10 @@
 //! How findings name things.
 
-use super::Asked;
+use super::{Asked, Cause, Finding};
 use crate::ids::Direction;
-use crate::trace::record::Name;
-use crate::trace::tools::model::{Life, Model};
-use crate::trace::tools::show;
+use crate::trace::record::{EventId, Name};
+use crate::trace::tools::model::{Conn, Life, Model, Step};
+use crate::trace::tools::show::{self, duration};
 
 /// `actor 3 (PeerSession)`.
 pub(super) fn actor(model: &Model, actor: u32) -> String {
@@ -38,6 +38,32 @@ pub(super) fn peer(model: &Model, conn: u32) -> String {
     }
 }
 
+/// Which protocol it was that kept a handler: the one that was given a request and came back so
+/// much later. Of several, the last one: those before it had returned.
+pub(super) fn served_meanwhile(
+    model: &Model,
+    finding: &Finding,
+    requests: &[(u64, EventId)],
+) -> Option<String> {
+    if finding.cause != Cause::Handler {
+        return None;
+    }
+    let span = |life: &Life| {
+        let from = life.mark(Step::Delivered)?.at;
+        let end = life.end.as_ref().map(|end| end.mark);
+        let until = life.mark(Step::Encoded).or(end).map_or(finding.until_ns, |mark| mark.at);
+        let within = from >= finding.from_ns && from <= finding.until_ns;
+        let most = until.min(finding.until_ns).saturating_sub(from) > finding.duration_ns / 2;
+        (within && most).then_some((from, until))
+    };
+    let lives = requests.iter().filter_map(|(_, key)| model.lives.get(key));
+    let served = lives.filter(|life| life.dir == Direction::Inbound);
+    let (life, (from, until)) =
+        served.filter_map(|life| Some((life, span(life)?))).max_by_key(|(life, span)| (*span, life.key))?;
+    let took = duration(until.saturating_sub(from));
+    Some(format!("; in it the protocol was given {} and kept the thread for {took}", request(model, life)))
+}
+
 /// A word that may be missing.
 pub(super) fn name(name: Option<&Name>) -> String {
     name.map_or_else(|| "something".to_owned(), |name| show::escape(name))
@@ -49,6 +75,16 @@ pub(super) fn conn(model: &Model, number: u32) -> String {
     match addr {
         Some(addr) => format!("connection {number} ({})", show::escape(addr)),
         None => format!("connection {number}"),
+    }
+}
+
+/// How far a connection came.
+pub(super) fn last_step(conn: &Conn) -> String {
+    match conn.steps.last() {
+        Some((_, name, how, _)) => {
+            format!("the last step was {} ({})", show::escape(name), show::escape(how))
+        }
+        None => "no step of the upgrade is through".to_owned(),
     }
 }
 
