@@ -123,6 +123,9 @@ impl<'a> OpenRequest<'a> {
     /// It is about to be sent, with this id.
     fn asked(&mut self, id: RequestId) -> Option<Ticket> {
         let (tracer, to) = (&self.handle.shared.trace.tracer, self.handle.addr.actor());
+        if !tracer.is_on() {
+            return None;
+        }
         let name = Label::of_type::<Ask>();
         let asked = || self.event(Kind::PackAsked).how(name).x(u64::from(to));
         let created = tracer.with(|local| local.record(self.begun, asked()))?;

@@ -171,7 +171,7 @@ impl Trace {
         let Some(inner) = self.shared.tracer.inner() else { return model };
         let mut drain = Drain::from_oldest(Arc::clone(inner));
         model.on(&drain.header("snapshot"));
-        drain.begin_round();
+        drain.begin_round(true);
         while let Some((at, id, event)) = drain.next() {
             model.on(&Line::Event(drain.record(at, id, &event)));
         }
@@ -194,7 +194,7 @@ impl Subscription {
     /// What was recorded since the last call, in the order of time. Empty: nothing.
     pub fn take(&mut self) -> Vec<Line> {
         let Some(drain) = &mut self.drain else { return Vec::new() };
-        let lost = drain.begin_round();
+        let (lost, _) = drain.begin_round(true);
         let mut lines: Vec<Line> = lost.into_iter().map(|(ring, n)| Line::Lost { ring, n }).collect();
         if !lines.is_empty() {
             self.gate.on_lost();

@@ -15,13 +15,13 @@ pub struct Budget {
     /// Events in all. Default 10 million, about 1.5 GB as a file. When it is spent only the counts
     /// go on.
     pub events_max: u64,
-    /// Events per second on average, and as many at one go. Default 200,000.
+    /// Events per second on average, and as many at one go. Default 50,000.
     pub events_per_second: u32,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { events_max: 10_000_000, events_per_second: 200_000 }
+        Self { events_max: 10_000_000, events_per_second: 50_000 }
     }
 }
 
@@ -39,7 +39,13 @@ pub(super) struct Gate {
     followed: HashSet<EventId>,
     /// Requests and events left out since they were last told.
     skipped: (u64, u64),
+    /// The rate is spent: no new request is followed until there is room for many.
+    closed_at: Option<u64>,
 }
+
+/// How long requests that are being followed may take to end, once the rate is spent, before the
+/// rings are no longer read for them.
+const LEAVE_NS: u64 = 50_000_000;
 
 impl Gate {
     pub(super) fn new(budget: Budget) -> Self {
@@ -51,13 +57,35 @@ impl Gate {
             refilled: 0,
             followed: HashSet::new(),
             skipped: (0, 0),
+            closed_at: None,
+        }
+    }
+
+    /// Whether frequent events are worth reading now. Reading what will be left out costs those who
+    /// record: their memory is taken from their hands. So over the rate it is done in turns, each
+    /// long enough for whole requests.
+    pub(super) fn wants_frequent(&mut self, at: u64) -> bool {
+        self.refill(at);
+        let full = self.rate as i64 * 1000;
+        match self.closed_at {
+            None => {
+                if self.tokens <= full / 10 && self.left > 0 {
+                    self.closed_at = Some(at);
+                }
+                true
+            }
+            Some(_) if self.tokens > full / 2 => {
+                self.closed_at = None;
+                true
+            }
+            Some(since) => !self.followed.is_empty() && at.saturating_sub(since) < LEAVE_NS,
         }
     }
 
     /// Whether this event may pass.
     pub(super) fn admit(&mut self, at: u64, id: EventId, event: &Event) -> bool {
         self.refill(at);
-        let plenty = self.left > 0 && self.tokens > self.rate as i64 * 100;
+        let plenty = self.left > 0 && self.closed_at.is_none() && self.tokens > self.rate as i64 * 100;
         let admitted = if event.kind.is_request() {
             if event.key == EventId::NONE {
                 let follow = plenty && self.followed.len() < FOLLOWED_MAX;
@@ -73,7 +101,7 @@ impl Gate {
                 // Inventories are asked for: they may tell of requests older than the trace.
                 event.kind == Kind::ReqOpen || self.followed.contains(&event.key)
             }
-        } else if is_frequent(event.kind) {
+        } else if event.kind.is_frequent() {
             plenty
         } else {
             self.left > 0
@@ -87,9 +115,12 @@ impl Gate {
         admitted
     }
 
-    /// Events were lost: requests that were being followed may have ended among them.
-    pub(super) fn on_lost(&mut self) {
+    /// Events were lost or passed over: requests that were being followed may have ended among them.
+    /// Whether there were any.
+    pub(super) fn on_lost(&mut self) -> bool {
+        let any = !self.followed.is_empty();
         self.followed.clear();
+        any
     }
 
     /// So many events could not be written.
@@ -113,22 +144,6 @@ impl Gate {
             self.tokens = self.tokens.saturating_add(i64::try_from(more).unwrap_or(full)).min(full);
         }
     }
-}
-
-fn is_frequent(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::MsgEnqueued
-            | Kind::MsgStarted
-            | Kind::MsgFinished
-            | Kind::ItemStarted
-            | Kind::ItemFinished
-            | Kind::SocketRead
-            | Kind::SocketWrote
-            | Kind::SocketFlushed
-            | Kind::OneWay
-            | Kind::AnswerDropped
-    )
 }
 
 #[cfg(test)]

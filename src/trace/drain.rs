@@ -1,6 +1,6 @@
 //! Reading the rings of a tracer: every reader has its own place in each, and takes nothing away.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::event::{Event, IDS_PER_PLACE};
@@ -21,7 +21,7 @@ pub(super) struct Drain {
     places: HashMap<u16, u64>,
     words: Words,
     /// Filled and emptied by each round.
-    round: Vec<(u64, EventId, Event)>,
+    round: VecDeque<(u64, EventId, Event)>,
 }
 
 impl Drain {
@@ -29,13 +29,13 @@ impl Drain {
     pub(super) fn from_oldest(inner: Arc<Inner>) -> Self {
         let oldest = |ring: &Ring| ring.next().saturating_sub(ring.capacity()).max(1);
         let places = inner.rings().iter().map(|ring| (ring.number(), oldest(ring))).collect();
-        Self { inner, places, words: Words::default(), round: Vec::new() }
+        Self { inner, places, words: Words::default(), round: VecDeque::new() }
     }
 
     /// From now on.
     pub(super) fn from_now(inner: Arc<Inner>) -> Self {
         let places = inner.rings().iter().map(|ring| (ring.number(), ring.next())).collect();
-        Self { inner, places, words: Words::default(), round: Vec::new() }
+        Self { inner, places, words: Words::default(), round: VecDeque::new() }
     }
 
     /// What the first line of a file says.
@@ -50,12 +50,18 @@ impl Drain {
 
     /// Takes everything since the last round out of the rings. Returns how many events of which ring
     /// were overwritten before; [`Self::next`] then yields what is left.
-    pub(super) fn begin_round(&mut self) -> Vec<(u16, u64)> {
-        let mut lost = Vec::new();
+    /// Frequent events are only passed over unless they are wanted; how many these were, too.
+    pub(super) fn begin_round(&mut self, frequent: bool) -> (Vec<(u16, u64)>, u64) {
+        let (mut lost, mut passed) = (Vec::new(), 0);
         for ring in self.inner.rings() {
             let next = self.places.entry(ring.number()).or_insert(1);
             let mut missing = 0;
             let end = ring.next();
+            if ring.is_frequent() && !frequent {
+                passed += end - *next;
+                *next = end;
+                continue;
+            }
             let oldest = end.saturating_sub(ring.capacity());
             if *next < oldest {
                 missing += oldest - *next;
@@ -75,14 +81,14 @@ impl Drain {
                 lost.push((ring.number(), missing));
             }
         }
-        // Backwards, so that the earliest is taken off the end.
-        self.round.sort_unstable_by_key(|(at, id, _)| std::cmp::Reverse((*at, *id)));
-        lost
+        // Each ring is in order already: the stable sort finds these runs and merges them.
+        self.round.make_contiguous().sort_by_key(|(at, id, _)| (*at, *id));
+        (lost, passed)
     }
 
     /// The next event of the round, in the order of time.
     pub(super) fn next(&mut self) -> Option<(u64, EventId, Event)> {
-        self.round.pop()
+        self.round.pop_front()
     }
 
     /// An event as tools see it.

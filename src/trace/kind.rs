@@ -205,6 +205,19 @@ impl Kind {
         Self::ALL.get(usize::from(number)).copied()
     }
 
+    /// Whether it happens per message, per request or per read of a socket: such events have a ring of
+    /// their own, so that they never push the rare ones (connections, actors, timers) out.
+    #[inline]
+    pub fn is_frequent(self) -> bool {
+        use Kind::{
+            AnswerDropped, ItemFinished, ItemStarted, MsgEnqueued, MsgFinished, MsgStarted, OneWay,
+            ReqCreated, SocketFlushed, SocketRead, SocketWrote,
+        };
+        let per_message = matches!(self, MsgEnqueued | MsgStarted | MsgFinished | ItemStarted | ItemFinished);
+        let per_read = matches!(self, SocketRead | SocketWrote | SocketFlushed | OneWay | AnswerDropped);
+        per_message || per_read || self >= ReqCreated
+    }
+
     /// Whether it stands for several events that happened at one go. Such kinds are never in a file:
     /// whoever reads a ring takes them apart.
     pub fn is_packed(self) -> bool {

@@ -8,6 +8,7 @@
 
 mod api;
 mod budget;
+mod clock;
 mod conn;
 mod drain;
 mod event;

@@ -107,14 +107,16 @@ pub enum Line {
     Header(Header),
     /// An event.
     Event(Record),
-    /// `trace.lost`: so many events were overwritten before they could be written.
+    /// `trace.lost`: so many events were overwritten before they could be written. Ring 0: what was
+    /// followed has been left out from here on.
     Lost {
         /// The ring they were in.
         ring: u16,
         /// How many.
         n: u64,
     },
-    /// `trace.skipped`: left out because the budget was spent. Requests are left out whole.
+    /// `trace.skipped`: left out because the budget was spent. Requests are left out whole; far above
+    /// the rate most are not even looked at, and not counted as requests.
     Skipped {
         /// Requests.
         requests: u64,

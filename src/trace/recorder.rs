@@ -12,10 +12,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::clock::{self, Clock};
 use super::event::{Event, IDS_PER_PLACE};
 use super::record::{EventId, Name};
 use super::ring::Ring;
 
+/// For so many frequent events a thread keeps one rare one, and at least 256.
+const RARE_SHARE: usize = 8;
 /// Threads that may record for one network; events of further ones are counted and not kept.
 const RINGS_MAX: usize = 64;
 /// Texts that events may refer to; the oldest is forgotten.
@@ -35,7 +38,7 @@ pub(crate) struct Inner {
     pub(super) unix_ns: u64,
     pub(super) node: Name,
     ring_events: usize,
-    rings: Mutex<Vec<Arc<Ring>>>,
+    rings: Mutex<Vec<Rings>>,
     texts: Mutex<Texts>,
     next_actor: AtomicU32,
     next_conn: AtomicU32,
@@ -47,6 +50,13 @@ pub(crate) struct Inner {
     panicked: AtomicBool,
     /// The thread that empties the rings, if any: woken when one is half full.
     pub(super) drainer: OnceLock<Thread>,
+}
+
+/// The rings of one thread: what happens all the time does not push out what happens rarely.
+#[derive(Debug, Clone)]
+struct Rings {
+    frequent: Arc<Ring>,
+    rare: Arc<Ring>,
 }
 
 #[derive(Debug, Default)]
@@ -61,8 +71,8 @@ struct Texts {
 pub(crate) struct Local {
     tracer: u64,
     inner: Weak<Inner>,
-    epoch: Instant,
-    ring: Arc<Ring>,
+    clock: Clock,
+    rings: Rings,
     /// Bits of an event's number that are all zero each time half of the ring was filled.
     half_mask: u64,
     /// The time of the last event: times of a ring never go back.
@@ -78,7 +88,7 @@ pub(crate) struct Local {
 
 impl Drop for Local {
     fn drop(&mut self) {
-        self.ring.release();
+        self.rings.frequent.release();
     }
 }
 
@@ -104,6 +114,7 @@ impl Tracer {
         if ring_events == 0 {
             return Self::off();
         }
+        clock::warm_up();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(Some(Arc::new(Inner {
             id: NEXT_TRACER.fetch_add(1, Ordering::Relaxed),
@@ -203,28 +214,33 @@ impl Tracer {
 impl Inner {
     /// This thread's recorder, made now. `None`: there are too many threads.
     fn join(self: &Arc<Self>) -> Option<Rc<Local>> {
-        let ring = {
+        let rings = {
             let mut rings = lock(&self.rings);
-            match rings.iter().find(|ring| ring.take()) {
-                Some(ring) => Arc::clone(ring),
+            match rings.iter().find(|rings| rings.frequent.take()) {
+                Some(rings) => rings.clone(),
                 None if rings.len() >= RINGS_MAX => {
                     self.homeless.fetch_add(1, Ordering::Relaxed);
                     return None;
                 }
                 None => {
-                    let ring = Arc::new(Ring::new(rings.len() as u16 + 1, self.ring_events));
-                    rings.push(Arc::clone(&ring));
-                    ring
+                    let number = rings.len() as u16 * 2;
+                    let rare = (self.ring_events / RARE_SHARE).max(256);
+                    rings.push(Rings {
+                        frequent: Arc::new(Ring::new(number + 1, true, self.ring_events)),
+                        rare: Arc::new(Ring::new(number + 2, false, rare)),
+                    });
+                    rings[rings.len() - 1].clone()
                 }
             }
         };
-        let last = ring.get(ring.next() - 1).map_or(0, |(at, _)| at);
+        let newest = |ring: &Ring| ring.get(ring.next() - 1).map_or(0, |(at, _)| at);
+        let last = newest(&rings.frequent).max(newest(&rings.rare));
         let local = Rc::new(Local {
             tracer: self.id,
             inner: Arc::downgrade(self),
-            epoch: self.epoch,
-            half_mask: ring.capacity() / 2 - 1,
-            ring,
+            clock: Clock::since(self.epoch),
+            half_mask: rings.frequent.capacity() / 2 - 1,
+            rings,
             last: Cell::new(last),
             current: Cell::new(EventId::NONE),
             actor: Cell::new(0),
@@ -244,7 +260,7 @@ impl Inner {
 
     /// The rings of all threads so far.
     pub(super) fn rings(&self) -> Vec<Arc<Ring>> {
-        lock(&self.rings).clone()
+        lock(&self.rings).iter().flat_map(|rings| [&rings.frequent, &rings.rare]).map(Arc::clone).collect()
     }
 
     /// The words of a text; `None` if they are forgotten.
@@ -282,7 +298,7 @@ impl Local {
 
     /// Nanoseconds since the trace began, by the clock of the runtime.
     pub(crate) fn now(&self) -> u64 {
-        self.at(tokio::time::Instant::now().into_std())
+        self.clock.now()
     }
 
     /// The same where a handler may have returned just now: the clock is not read again.
@@ -310,12 +326,12 @@ impl Local {
 
     /// The same of an instant.
     pub(crate) fn at(&self, instant: Instant) -> u64 {
-        nanos(instant.saturating_duration_since(self.epoch))
+        self.clock.at(instant)
     }
 
     /// Now as an instant, where a handler has just begun or ended: its time is used again.
     pub(crate) fn instant_in_poll(&self) -> Instant {
-        self.epoch + Duration::from_nanos(self.last.get())
+        self.clock.epoch() + Duration::from_nanos(self.last.get())
     }
 
     /// Records an event. What it does not say, the current handler does: its actor, its cause.
@@ -330,11 +346,13 @@ impl Local {
             let current = self.current.get();
             event.cause = if current == EventId::NONE { event.key } else { current };
         }
-        let number = self.ring.push(at, event);
-        if number & self.half_mask == 0 {
+        let frequent = event.kind.is_frequent();
+        let ring = if frequent { &self.rings.frequent } else { &self.rings.rare };
+        let number = ring.push(at, event);
+        if frequent && number & self.half_mask == 0 {
             self.wake_drainer();
         }
-        EventId::new(self.ring.number(), number * IDS_PER_PLACE)
+        EventId::new(ring.number(), number * IDS_PER_PLACE)
     }
 
     #[cold]
@@ -358,7 +376,7 @@ impl Local {
 
     /// This thread enters or leaves an actor's poll.
     pub(crate) fn set_busy(&self, busy: Option<(u64, u32)>) {
-        self.ring.set_busy(busy);
+        self.rings.frequent.set_busy(busy);
     }
 }
 
@@ -379,9 +397,11 @@ mod tests {
             std::thread::spawn(move || tracer.record(|| Event::new(Kind::SocketRead))).join().unwrap()
         };
         assert_eq!((first.ring(), first.number()), (1, 4));
-        assert_eq!(on_thread(tracer.clone()), EventId::new(2, 4));
-        assert_eq!(on_thread(tracer.clone()), EventId::new(2, 8));
-        assert_eq!(tracer.inner().unwrap().rings().len(), 2);
+        assert_eq!(on_thread(tracer.clone()), EventId::new(3, 4));
+        assert_eq!(on_thread(tracer.clone()), EventId::new(3, 8));
+        assert_eq!(tracer.inner().unwrap().rings().len(), 4);
+        let rare = tracer.record(|| Event::new(Kind::ConnDialing));
+        assert_eq!((rare.ring(), rare.number()), (2, 4), "what is rare has a ring of its own");
         assert_eq!(Tracer::off().record(|| unreachable!()), EventId::NONE);
     }
 
@@ -393,7 +413,7 @@ mod tests {
             local.set_current(first);
             local.set_actor(3);
             let second = local.record(40, Event::new(Kind::SocketRead));
-            let (at, event) = local.ring.get(second.number() / IDS_PER_PLACE).unwrap();
+            let (at, event) = local.rings.frequent.get(second.number() / IDS_PER_PLACE).unwrap();
             assert_eq!((at, event.cause, event.actor), (50, first, 3));
             local.set_current(EventId::NONE);
         });

@@ -16,6 +16,8 @@ struct Slot([AtomicU64; WORDS]);
 #[derive(Debug)]
 pub(crate) struct Ring {
     number: u16,
+    /// For frequent events.
+    frequent: bool,
     slots: Box<[Slot]>,
     /// The number of the next event; all before it are complete.
     next: AtomicU64,
@@ -28,10 +30,11 @@ pub(crate) struct Ring {
 
 impl Ring {
     /// A ring of at least `events` slots, already taken by its first writer.
-    pub(crate) fn new(number: u16, events: usize) -> Self {
+    pub(crate) fn new(number: u16, frequent: bool, events: usize) -> Self {
         let slots = (0..events.next_power_of_two().max(64)).map(|_| Slot::default()).collect();
         Self {
             number,
+            frequent,
             slots,
             next: AtomicU64::new(1),
             taken: AtomicBool::new(true),
@@ -42,6 +45,11 @@ impl Ring {
 
     pub(crate) fn number(&self) -> u16 {
         self.number
+    }
+
+    /// Whether it is for frequent events.
+    pub(crate) fn is_frequent(&self) -> bool {
+        self.frequent
     }
 
     /// How many events it holds at most.
@@ -125,7 +133,7 @@ mod tests {
 
     #[test]
     fn the_oldest_event_is_overwritten() {
-        let ring = Ring::new(1, 64);
+        let ring = Ring::new(1, true, 64);
         for number in 1..=100 {
             assert_eq!(ring.push(number * 10, Event::new(Kind::SocketRead).x(number)), number);
         }
@@ -138,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_reader_beside_the_writer_sees_whole_events_or_none() {
-        let ring = std::sync::Arc::new(Ring::new(1, 64));
+        let ring = std::sync::Arc::new(Ring::new(1, true, 64));
         let writer = std::sync::Arc::clone(&ring);
         let thread = std::thread::spawn(move || {
             for number in 1..=200_000u64 {

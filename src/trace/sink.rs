@@ -130,7 +130,7 @@ pub(super) fn write_rings(inner: &Arc<Inner>, reason: &str, out: &mut impl Write
     let mut buffer = Vec::new();
     json::write(&drain.header(reason), &mut buffer);
     let mut events = 0;
-    drain.begin_round();
+    drain.begin_round(true);
     while let Some((at, id, event)) = drain.next() {
         events += 1;
         json::write(&Line::Event(drain.record(at, id, &event)), &mut buffer);
@@ -214,7 +214,18 @@ fn run(shared: &SinkShared, inner: &Arc<Inner>, mut drain: Drain, mut live: Opti
 impl LiveFile {
     /// Writes what was recorded since the last round and the budget allows.
     fn round(&mut self, drain: &mut Drain, shared: &SinkShared) {
-        for (ring, n) in drain.begin_round() {
+        let now = shared.tracer.inner().map_or(0, |inner| inner.now());
+        // Nothing is worth reading for a disk that takes nothing.
+        let (lost, passed) = drain.begin_round(!self.failed && self.gate.wants_frequent(now));
+        if passed > 0 {
+            self.events += passed;
+            self.gate.skip(passed);
+            if self.gate.on_lost() {
+                // Some that were followed had not ended: from here on nothing is known of them.
+                json::write(&Line::Lost { ring: 0, n: 0 }, &mut self.buffer);
+            }
+        }
+        for (ring, n) in lost {
             // It lies before everything that is left.
             self.gate.on_lost();
             self.events += n;
@@ -302,7 +313,7 @@ mod tests {
         let inner = Arc::clone(tracer.inner().unwrap());
         tracer.with(|local| local.set_busy(Some((0, 7))));
         let mut watch = Watch::default();
-        let told = |tracer: &Tracer| tracer.record(|| Event::new(Kind::SocketRead)).number() / 4;
+        let told = |tracer: &Tracer| tracer.record(|| Event::new(Kind::ConnDialing)).number() / 4;
         assert_eq!(told(&tracer), 1);
         while inner.now() < 600_000_000 {
             watch.look(&tracer, &inner);

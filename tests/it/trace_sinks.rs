@@ -160,6 +160,7 @@ async fn a_snapshot_tells_of_a_request_that_the_recorder_has_long_forgotten() {
     let open: Vec<_> = model.lives.values().filter(|life| life.end.is_none() && !life.uncertain).collect();
     assert_eq!(open.len(), 1, "{open:?}");
     silent.abort();
+    assert!(silent.await.expect_err("it was aborted").is_cancelled());
     client.over().await;
     server.over().await;
 }

@@ -33,7 +33,7 @@ pub(super) struct TraceOptions {
     #[arg(long, value_name = "FILE")]
     trace_file: Option<PathBuf>,
     /// Ends the file's trace after so many events, and thins it out to so many per second; what is
-    /// left out is counted. Requests are left out whole. Default: 10000000,200000.
+    /// left out is counted. Requests are left out whole. Default: 10000000,50000.
     #[arg(long, value_name = "EVENTS[,PER_SECOND]", value_parser = budget)]
     trace_budget: Option<BudgetOption>,
     /// Keeps and writes no trace at all.

@@ -157,10 +157,40 @@ pub(super) fn split_id(words: &[String]) -> Result<(Which, Files, Filter), Failu
 pub(super) fn split(words: &[String]) -> Result<(Files, Filter), Failure> {
     let is_term = |word: &&String| {
         // An argument may hold several terms, or begin with a space.
-        word.split_whitespace().next().is_some_and(Filter::is_term) && !PathBuf::from(word).exists()
+        let looks_like = |word: &str| Filter::is_term(word) || word.contains(['=', '<', '>', '~']);
+        word.split_whitespace().next().is_some_and(looks_like) && !PathBuf::from(word).exists()
     };
     let terms: Vec<&str> = words.iter().filter(is_term).map(String::as_str).collect();
     let filter = terms.join(" ").parse().map_err(Failure::unusable)?;
     let paths = words.iter().filter(|word| !is_term(word)).map(PathBuf::from);
     Ok((Files::find(paths)?, filter))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &[&str]) -> Vec<String> {
+        text.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn files_terms_and_ids_are_told_apart_in_any_order() {
+        let (files, filter) = split(&words(&["state!=ok wait>5ms", "a.jsonl", "conn=3"])).expect("both");
+        assert_eq!((files.paths().len(), filter.is_empty()), (1, false));
+        let (which, files, _) = split_id(&words(&["1.42", "a.jsonl"])).expect("both");
+        assert_eq!((which, files.paths().len()), (Which::Id("1.42".to_owned()), 1));
+        let (which, ..) = split_id(&words(&["a.jsonl", "last"])).expect("both");
+        assert_eq!(which, Which::Last);
+        let (which, ..) = split_id(&words(&["a.jsonl"])).expect("both");
+        assert_eq!(which, Which::Slowest);
+    }
+
+    #[test]
+    fn what_is_neither_is_named() {
+        let said = |text: &[&str]| split(&words(text)).expect_err("refused").to_string();
+        assert!(said(&["a.jsonl", "speed>3"]).contains("\"speed\" is not one of"));
+        assert!(said(&["conn=3"]).contains("which trace?"));
+        assert!(split_id(&words(&["1.1", "1.2", "a.jsonl"])).is_err());
+    }
 }

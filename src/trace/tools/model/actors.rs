@@ -236,6 +236,7 @@ impl Model {
             until: record.at,
             event: record.id,
             n: 0,
+            last_in: None,
         });
     }
 

@@ -47,6 +47,7 @@ impl Model {
                 until: record.at,
                 event: record.id,
                 n,
+                last_in: None,
             });
         }
         if record.kind == Kind::SessionStarted

@@ -66,6 +66,8 @@ pub struct Trouble {
     pub event: EventId,
     /// A number; its meaning is said with the kind.
     pub n: u64,
+    /// Of a silence: when the last byte before it had come.
+    pub last_in: Option<u64>,
 }
 
 impl Trouble {
@@ -162,6 +164,7 @@ mod tests {
             until,
             event: EventId::new(1, 1),
             n: 0,
+            last_in: None,
         }
     }
 

@@ -11,13 +11,17 @@ pub(super) fn describe(model: &Model, trouble: &Trouble) -> Finding {
     let peer = words::peer(model, trouble.conn);
     let (from, until) = (moment(trouble.from), moment(trouble.until));
     let (cause, sentence) = match trouble.kind {
-        TroubleKind::Silence => (
-            Cause::PeerNotAnswering,
-            format!(
-                "{peer} was not answering for {took}: last byte then at {from} s, the next at {until} s; {} waited",
-                show::count(trouble.n, "request")
-            ),
-        ),
+        TroubleKind::Silence => {
+            let last = match trouble.last_in {
+                Some(last) => format!("last byte then at {} s", moment(last)),
+                None => "no byte had come".to_owned(),
+            };
+            let waited = show::count(trouble.n, "request");
+            let words = format!(
+                "{peer} was not answering for {took}: {last}, the next at {until} s; {waited} waited"
+            );
+            (Cause::PeerNotAnswering, words)
+        }
         TroubleKind::SocketBlocked => {
             (Cause::PeerNotReading, format!("{peer} was not reading: its socket took no bytes for {took}"))
         }
@@ -69,8 +73,7 @@ pub(super) fn describe(model: &Model, trouble: &Trouble) -> Finding {
     finding.message = trouble.name.clone();
     let is_silence = trouble.kind == TroubleKind::Silence;
     let last_in = model.conns.get(&conn).and_then(|conn| conn.last_in);
-    finding.last_byte_ns =
-        if is_silence { Some(trouble.from) } else { last_in.filter(|_| trouble.conn != 0) };
+    finding.last_byte_ns = if is_silence { trouble.last_in } else { last_in.filter(|_| trouble.conn != 0) };
     finding
 }
 

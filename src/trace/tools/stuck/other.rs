@@ -31,7 +31,7 @@ pub fn explain_by_other_side(picture: &Picture, node: usize, findings: &mut [Fin
         let in_protocol = |gap: &(u64, u64)| server.is_some_and(|(_, key)| was_served(their, key, *gap));
         if let Some((from, until)) = gap.filter(|gap| !in_protocol(gap)) {
             said.push(format!(
-                "it recorded nothing at all for {} meanwhile: it stood still",
+                "it recorded nothing at all for {} meanwhile: it stood still, or nothing reached it",
                 duration(until - from)
             ));
         }

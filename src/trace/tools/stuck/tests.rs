@@ -119,7 +119,7 @@ fn a_silence_is_told_although_all_went_on() {
     assert_eq!((finding.cause, finding.now), (Cause::PeerNotAnswering, false));
     assert_eq!((finding.duration_ns, finding.requests_total), (3000 * MS, 3));
     assert!(
-        finding.sentence.contains("was not answering for 3.00 s: last byte then at 0.201000 s"),
+        finding.sentence.contains("was not answering for 3.00 s: last byte then at 0.101000 s"),
         "{}",
         finding.sentence
     );
@@ -246,6 +246,37 @@ fn a_late_answer_is_found_with_the_request_it_was_for() {
     let finding = only(&story);
     assert_eq!(finding.cause, Cause::LateAnswer);
     assert!(finding.sentence.contains("300 ms too late"), "{}", finding.sentence);
+}
+
+#[test]
+fn a_silence_that_outlasted_the_requests_is_told_with_them() {
+    let mut story = Story::new();
+    story.session(0, 1);
+    story.answered(100, 1, "GetBlockHeaders", 1);
+    for wire in [77, 78] {
+        let key = story.ask(200, 1, "GetBlockBodies");
+        story.steps(key, wire, &[(200, Kind::ReqQueued), (200, Kind::ReqEncoded), (200, Kind::ReqWritten)]);
+        story.end(2200, key, wire, "timed_out");
+    }
+    let mut dead = story.clone();
+    story.read(3200, 1);
+    story.event(3200, Kind::AnswerDropped, |r| {
+        (r.conn, r.x, r.how, r.proto) = (1, 77, name_of("late"), name_of("eth"));
+    });
+    let findings = found(&story);
+    let causes: Vec<Cause> = findings.iter().map(|finding| finding.cause).collect();
+    assert_eq!(causes, [Cause::PeerNotAnswering, Cause::LateAnswer]);
+    assert_eq!((findings[0].duration_ns, findings[0].requests_total), (3000 * MS, 2));
+    assert!(findings[0].sentence.contains("last byte then at 0.101000 s"), "{}", findings[0].sentence);
+
+    dead.until(5000);
+    let finding = only(&dead);
+    assert_eq!((finding.cause, finding.requests_total), (Cause::PeerNotAnswering, 2));
+    assert!(
+        finding.sentence.contains("nothing came from it; last byte then at 0.101000 s"),
+        "{}",
+        finding.sentence
+    );
 }
 
 #[test]
