@@ -71,8 +71,8 @@ def run(chain, folder):
 def stuck(folder, *names):
     """The findings of these files, by file."""
     command = [sys.argv[1], "trace", "stuck", "--json", *(os.path.join(folder, name) for name in names)]
-    result = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    assert result.returncode == 1, f"exit {result.returncode}: something was stuck, and it must be found"
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert result.returncode == 1, f"exit {result.returncode}, but something was stuck: {result.stderr}"
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     return [line for line in lines if line["event"] == "stuck"]
 
@@ -91,7 +91,7 @@ def check(folder):
     alone = stuck(folder, "follower.jsonl")
     silent = of(alone, "peer_not_answering")
     assert about_the_pause(silent["duration_ns"]), silent
-    assert silent["last_byte_ns"] == silent["from_ns"] > 0 and silent["peer"] and not silent["now"], silent
+    assert 0 < silent["last_byte_ns"] <= silent["from_ns"] and silent["peer"] and not silent["now"], silent
     assert "was not answering for" in silent["sentence"] and "last byte then at" in silent["sentence"], silent
     assert silent["request"]["proto"] == "eth" and silent["requests_total"] >= 1, silent
     blamed = {finding["cause"] for finding in alone}
@@ -100,7 +100,7 @@ def check(folder):
     both = stuck(folder, "follower.jsonl", "server.jsonl")
     follower = [finding for finding in both if finding["file"].endswith("follower.jsonl")]
     other = of(follower, "peer_not_answering").get("other_side") or ""
-    assert "it stood still" in other, f"where it stood is not said: {other!r}"
+    assert "its process did not run for" in other, f"where it stood is not said: {other!r}"
     server = [finding for finding in both if finding["file"].endswith("server.jsonl")]
     stopped = of(server, "stalled_thread")
     assert about_the_pause(stopped["duration_ns"]) and "this process did not run for" in stopped["sentence"], stopped

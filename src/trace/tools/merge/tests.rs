@@ -120,14 +120,24 @@ fn the_other_side_says_that_it_stood_still() {
         ],
     );
     server.end(4008 + AHEAD, served, 99, "ok");
-    let mut picture = picture(&[&client, &server]);
-    join(&mut picture);
-    let mut findings = stuck::find(&picture.nodes[0].model, Options::default());
-    stuck::explain_by_other_side(&picture, 0, &mut findings);
-    assert_eq!((findings.len(), findings[0].cause), (1, Cause::PeerNotAnswering));
-    let other = findings[0].other_side.as_deref().expect("the other side is known");
-    assert!(other.starts_with("it recorded nothing at all for 3.00 s meanwhile: it stood still"), "{other}");
-    assert!(other.contains(&format!("there it is request {served}")), "{other}");
+    let other = |server: &Story| {
+        let mut picture = picture(&[&client, server]);
+        join(&mut picture);
+        let mut findings = stuck::find(&picture.nodes[0].model, Options::default());
+        stuck::explain_by_other_side(&picture, 0, &mut findings);
+        assert_eq!((findings.len(), findings[0].cause), (1, Cause::PeerNotAnswering));
+        findings.remove(0).other_side.expect("the other side is known")
+    };
+    let guessed = other(&server);
+    assert!(
+        guessed.starts_with("it recorded nothing at all for 3.00 s meanwhile: it stood still"),
+        "{guessed}"
+    );
+    assert!(guessed.contains(&format!("there it is request {served}")), "{guessed}");
+    // It noticed when it went on: nothing is left to guess.
+    server.event(4004 + AHEAD, Kind::Stalled, |r| r.y = 2990 * MS);
+    let known = other(&server);
+    assert!(known.starts_with("its process did not run for 2.99 s meanwhile; there"), "{known}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{Cause, Finding};
 use crate::trace::record::EventId;
-use crate::trace::tools::model::{Model, Step};
+use crate::trace::tools::model::{Model, Step, TroubleKind};
 use crate::trace::tools::picture::Picture;
 use crate::trace::tools::show::{self, duration};
 
@@ -25,11 +25,13 @@ pub fn explain_by_other_side(picture: &Picture, node: usize, findings: &mut [Fin
         let Some((other, offset)) = other_end(picture, node, finding) else { continue };
         let their = &picture.nodes[other].model;
         let mut said = Vec::new();
+        let stopped = stopped_for(their, finding, offset);
+        said.extend(stopped.map(|ns| format!("its process did not run for {} meanwhile", duration(ns))));
         let server = finding.keys.first().and_then(|key| at_server(picture, node, *key));
         let gap = longest_gap(their, finding, offset);
         // While a protocol thinks, a node may well have nothing to record.
         let in_protocol = |gap: &(u64, u64)| server.is_some_and(|(_, key)| was_served(their, key, *gap));
-        if let Some((from, until)) = gap.filter(|gap| !in_protocol(gap)) {
+        if let Some((from, until)) = gap.filter(|gap| stopped.is_none() && !in_protocol(gap)) {
             said.push(format!(
                 "it recorded nothing at all for {} meanwhile: it stood still, or nothing reached it",
                 duration(until - from)
@@ -67,6 +69,16 @@ fn longest_gap(their: &Model, finding: &Finding, offset: i64) -> Option<(u64, u6
     let inside = their.gaps.iter().map(|(a, b)| ((*a).max(from), (*b).min(until)));
     let longest = inside.filter(|(a, b)| a < b).max_by_key(|(a, b)| b - a)?;
     (longest.1 - longest.0 > until.saturating_sub(from) / 2).then_some(longest)
+}
+
+/// How long the other node did not run at all, by its own word, if that is most of a finding.
+fn stopped_for(their: &Model, finding: &Finding, offset: i64) -> Option<u64> {
+    let from = finding.from_ns.saturating_add_signed(offset);
+    let until = finding.until_ns.saturating_add_signed(offset);
+    let stops =
+        their.troubles.iter().filter(|trouble| trouble.kind == TroubleKind::Stalled && trouble.actor == 0);
+    let longest = stops.max_by_key(|trouble| trouble.overlap(from, until))?;
+    (longest.overlap(from, until) > until.saturating_sub(from) / 2).then(|| longest.took())
 }
 
 /// Whether a protocol had the request for all of a span.
