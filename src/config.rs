@@ -241,6 +241,12 @@ impl ConfigBuilder {
         if config.events_max == 0 || config.peer_records_max == 0 {
             return refuse("events_max and peer_records_max must be at least 1".into());
         }
+        if config.trace.ring_events > 1 << 22 {
+            return refuse(format!("trace.ring_events is {}, more than 4194304", config.trace.ring_events));
+        }
+        if config.trace.ring_events == 0 && (config.trace.file.is_some() || config.trace.dump_dir.is_some()) {
+            return refuse("a trace file or dump folder needs trace.ring_events above 0".into());
+        }
         Ok(config)
     }
 }
@@ -260,5 +266,10 @@ mod tests {
         refused(|config| config.session.serving_max = 0);
         refused(|config| config.agent = "x".repeat(129));
         refused(|config| config.events_max = 0);
+        refused(|config| config.trace.ring_events = (1 << 22) + 1);
+        refused(|config| {
+            config.trace.ring_events = 0;
+            config.trace.file = Some("trace.jsonl".into());
+        });
     }
 }

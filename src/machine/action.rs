@@ -70,9 +70,9 @@ impl Misdeed {
 pub enum Action<W> {
     /// Tell a waiter how its request ended. The answer comes with the time it took.
     Complete(W, Result<(Bytes, Duration), Failure>),
-    /// Serve this request of the peer, then call [`SessionMachine::on_reply`].
+    /// Serve this request of the peer, then call `SessionMachine::on_reply`.
     Serve(Payload),
-    /// Handle this announcement, then call [`SessionMachine::on_taken`].
+    /// Handle this announcement, then call `SessionMachine::on_taken`.
     Take(Payload),
     /// The handshake is done; here is the peer's.
     Up(Option<Bytes>),

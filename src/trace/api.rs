@@ -21,7 +21,8 @@ use super::sink::{self, SinkShared};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceConfig {
     /// Events that each thread's flight recorder holds, 64 bytes each; the oldest is overwritten.
-    /// Rounded up to a power of two. Default 8,192; 0 switches the trace off.
+    /// Rounded up to a power of two. Default 8,192, at most 4,194,304; 0 switches the trace off.
+    /// Rare events (connections, actors) have a ring of their own, an eighth of that.
     pub ring_events: usize,
     /// Where a live trace is written, JSON lines. Default: nowhere. The file is emptied first.
     pub file: Option<PathBuf>,
@@ -135,7 +136,8 @@ impl Trace {
         }
     }
 
-    /// Dumps the flight recorder into the dump folder and returns the file. `reason` becomes part
+    /// Dumps the flight recorder into the dump folder, on this thread, and returns the file (at the
+    /// default size some megabytes per recording thread at most). `reason` becomes part
     /// of its name. `None`: there is no dump folder, or there have been 8 dumps.
     pub async fn dump(&self, reason: &str) -> Option<io::Result<PathBuf>> {
         self.take_stock().await;

@@ -2,7 +2,7 @@
 //!
 //! Owns: the vocabulary, the rings, where they are emptied to. Never: an actor, a session, a
 //! protocol; they record through a tracer and know nothing else of it. Recording is lock-free and
-//! does not allocate; whatever is slow (files, subscribers) reads the rings from a thread of its own
+//! does not allocate (but for the words of rare events: addresses, reasons); whatever is slow (files, subscribers) reads the rings from a thread of its own
 //! and loses events rather than holding anybody up.
 #![doc = include_str!("schema.md")]
 
