@@ -31,7 +31,9 @@ async fn until_failed(node: &Network) {
 async fn a_dial_to_a_socket_that_says_nothing_names_the_upgrade() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let addr = listener.local_addr().expect("bound");
-    let client = Chat::new().start(strict()).await;
+    let mut config = strict();
+    config.transport.negotiation_timeout = config.transport.upgrade_timeout;
+    let client = Chat::new().start(config).await;
     let dialling = tokio::spawn({
         let (client, endpoint) = (client.clone(), Endpoint::Tcp(addr));
         async move { client.dial(PeerAddr { endpoint, peer: None }).await }
