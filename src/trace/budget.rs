@@ -39,6 +39,8 @@ pub(super) struct Gate {
     followed: HashSet<EventId>,
     /// Requests and events left out since they were last told.
     skipped: (u64, u64),
+    /// A request was left out, or lost from sight.
+    has_skipped: bool,
     /// The rate is spent: no new request is followed until there is room for many.
     closed_at: Option<u64>,
 }
@@ -57,6 +59,7 @@ impl Gate {
             refilled: 0,
             followed: HashSet::new(),
             skipped: (0, 0),
+            has_skipped: false,
             closed_at: None,
         }
     }
@@ -93,13 +96,15 @@ impl Gate {
                     self.followed.insert(id);
                 } else {
                     self.skipped.0 += 1;
+                    self.has_skipped = true;
                 }
                 follow
             } else if event.kind == Kind::ReqEnded {
-                self.followed.remove(&event.key)
+                self.followed.remove(&event.key) || !self.has_skipped
             } else {
-                // Inventories are asked for: they may tell of requests older than the trace.
-                event.kind == Kind::ReqOpen || self.followed.contains(&event.key)
+                // Inventories are asked for: they may tell of requests older than the trace. And what
+                // comes behind the end of a request is left out only with requests themselves.
+                event.kind == Kind::ReqOpen || !self.has_skipped || self.followed.contains(&event.key)
             }
         } else if event.kind.is_frequent() {
             plenty
@@ -118,6 +123,7 @@ impl Gate {
     /// Events were lost or passed over: requests that were being followed may have ended among them.
     /// Whether there were any.
     pub(super) fn on_lost(&mut self) -> bool {
+        self.has_skipped = true;
         let any = !self.followed.is_empty();
         self.followed.clear();
         any
@@ -183,7 +189,7 @@ mod tests {
         assert!(!gate.admit(0, EventId::new(1, 3), &Event::new(Kind::ConnDialing)));
         assert!(!gate.admit(0, EventId::new(1, 4), &Event::new(Kind::ReqCreated)));
         assert!(gate.admit(0, EventId::new(1, 5), &Event::new(Kind::ReqEnded).key(key)));
-        assert!(!gate.admit(0, EventId::new(1, 6), &Event::new(Kind::ReqEnded).key(key)));
+        assert!(!gate.admit(0, EventId::new(1, 6), &Event::new(Kind::ReqWritten).key(key)));
     }
 
     #[test]

@@ -173,9 +173,8 @@ pub struct Conn {
     /// Requests of ours that are written and have had no byte of an answer, and since when there
     /// is at least one.
     pub awaiting: (u64, u64),
-    /// Such requests that have timed out since the last byte came, and since when the first of
-    /// them had waited: the peer has been silent for longer than anybody waited.
-    pub given_up: (u64, u64),
+    /// Requests of ours that have timed out since the last byte came.
+    pub given_up: u64,
 }
 
 /// How an exchange on a connection went.

@@ -93,15 +93,15 @@ impl Model {
         let conn = self.lives.get(&key).map_or(0, |life| life.conn);
         let timed_out = record.kind == Kind::ReqEnded && record.how.as_deref() == Some("timed_out");
         let Some(conn) = self.conn(conn, record.at) else { return };
-        if before && timed_out {
-            let from = conn.last_in.map_or(conn.awaiting.1, |last| last.max(conn.awaiting.1));
-            let since = if conn.given_up.0 == 0 { from } else { conn.given_up.1.min(from) };
-            conn.given_up = (conn.given_up.0 + 1, since);
-        }
         match after {
-            true if conn.awaiting.0 == 0 => conn.awaiting = (1, record.at),
+            // Those that were given up meanwhile had waited for the same byte.
+            true if conn.awaiting.0 == 0 && conn.given_up == 0 => conn.awaiting = (1, record.at),
             true => conn.awaiting.0 += 1,
             false => conn.awaiting.0 = conn.awaiting.0.saturating_sub(1),
+        }
+        // A caller that waits no longer says nothing of the peer.
+        if timed_out {
+            conn.given_up += 1;
         }
     }
 
@@ -120,12 +120,8 @@ impl Model {
     /// Something came in. If requests had waited for that, it was a silence.
     pub(super) fn heard(&mut self, record: &Record, bytes: u64) {
         let Some(conn) = self.conn(record.conn, record.at) else { return };
-        let (given_up, given_up_since) = std::mem::take(&mut conn.given_up);
-        let (count, since) = match conn.awaiting {
-            (0, _) => (given_up, given_up_since),
-            (waiting, since) if given_up == 0 => (waiting, since),
-            (waiting, since) => (waiting + given_up, since.min(given_up_since)),
-        };
+        let (open, since) = conn.awaiting;
+        let count = open.saturating_add(std::mem::take(&mut conn.given_up));
         let from = conn.last_in.map_or(since, |last| last.max(since));
         let last_in = conn.last_in;
         conn.last_in = Some(conn.last_in.map_or(record.at, |last| last.max(record.at)));
@@ -151,7 +147,7 @@ impl Model {
     /// Events were lost: whatever is open may have gone on.
     pub(super) fn doubt_lives(&mut self) {
         self.lives.values_mut().filter(|life| life.end.is_none()).for_each(|life| life.uncertain = true);
-        self.conns.values_mut().for_each(|conn| (conn.awaiting.0, conn.given_up.0) = (0, 0));
+        self.conns.values_mut().for_each(|conn| (conn.awaiting.0, conn.given_up) = (0, 0));
     }
 }
 

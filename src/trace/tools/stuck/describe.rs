@@ -11,17 +11,17 @@ pub(super) fn describe(model: &Model, trouble: &Trouble) -> Finding {
     let peer = words::peer(model, trouble.conn);
     let (from, until) = (moment(trouble.from), moment(trouble.until));
     let (cause, sentence) = match trouble.kind {
-        TroubleKind::Silence => (
-            Cause::PeerNotAnswering,
-            format!(
-                "{peer} was not answering for {took}: {}, the next at {until} s; {} waited",
-                match trouble.last_in {
-                    Some(last) => format!("last byte then at {} s", moment(last)),
-                    None => "no byte had come from it".to_owned(),
-                },
-                show::count(trouble.n, "request")
-            ),
-        ),
+        TroubleKind::Silence => {
+            let last = match trouble.last_in {
+                Some(last) => format!("last byte then at {} s", moment(last)),
+                None => "no byte had come".to_owned(),
+            };
+            let waited = show::count(trouble.n, "request");
+            let words = format!(
+                "{peer} was not answering for {took}: {last}, the next at {until} s; {waited} waited"
+            );
+            (Cause::PeerNotAnswering, words)
+        }
         TroubleKind::SocketBlocked => {
             (Cause::PeerNotReading, format!("{peer} was not reading: its socket took no bytes for {took}"))
         }

@@ -259,29 +259,24 @@ impl<'a> Past<'a> {
         };
         let late = self.dropped.get(&(life.conn, life.wire.unwrap_or(u64::MAX))).copied();
         let late = late.filter(|index| how == "timed_out" && self.troubles[*index].until >= hop.until);
-        // An answer that came too late is told although the peer was silent altogether.
-        let silence = blamed.filter(|index| self.troubles[*index].kind == TroubleKind::Silence);
-        if let Some(index) = silence.filter(|_| late.is_some()) {
+        if let Some(index) = blamed {
             let episode = self.episode(index);
             self.found.concerns(&episode, life);
         }
-        let blamed = blamed.filter(|_| silence.is_none() || late.is_none());
-        let episode = match blamed {
-            Some(index) => self.episode(index),
-            None => {
-                let (cause, what) = self.why(life, how, &hop, late.map(|index| self.troubles[index]));
-                let sentence = format!("{}: {what}", words::request(self.model, life));
-                let mut finding =
-                    Finding::new(cause, hop.from, hop.until, sentence).on(self.model, life.conn);
-                finding.request = Some(words::asked(life));
-                finding.uncertain = life.uncertain;
-                let came = late.map(|index| self.troubles[index].until);
-                finding.last_byte_ns = came.or(life.heard.filter(|_| cause == Cause::PeerNotAnswering));
-                let episode = Episode::Like(cause, life.conn, life.proto.clone(), life.name.clone());
-                self.found.add(episode.clone(), finding);
-                episode
-            }
-        };
+        // What was late is told although the peer was silent altogether; not when this side is why.
+        let silent = blamed.is_some_and(|index| self.troubles[index].kind == TroubleKind::Silence);
+        if blamed.is_some() && !(silent && late.is_some()) {
+            return;
+        }
+        let (cause, what) = self.why(life, how, &hop, late.map(|index| self.troubles[index]));
+        let sentence = format!("{}: {what}", words::request(self.model, life));
+        let mut finding = Finding::new(cause, hop.from, hop.until, sentence).on(self.model, life.conn);
+        finding.request = Some(words::asked(life));
+        finding.uncertain = life.uncertain;
+        let came = late.map(|index| self.troubles[index].until);
+        finding.last_byte_ns = came.or(life.heard.filter(|_| cause == Cause::PeerNotAnswering));
+        let episode = Episode::Like(cause, life.conn, life.proto.clone(), life.name.clone());
+        self.found.add(episode.clone(), finding);
         self.found.concerns(&episode, life);
     }
 
