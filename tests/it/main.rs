@@ -21,8 +21,11 @@ mod tidy;
 #[cfg(feature = "trace-tools")]
 mod trace_causes;
 mod trace_cost;
+#[cfg(feature = "trace-tools")]
 mod trace_lines;
 #[cfg(feature = "trace-tools")]
 mod trace_page;
+#[cfg(feature = "trace-tools")]
 mod trace_sinks;
+#[cfg(feature = "trace-tools")]
 mod trace_world;

@@ -243,11 +243,10 @@ pub fn text(model: &Model, findings: &[Finding]) -> String {
 pub fn caveats(model: &Model) -> String {
     let mut out = String::new();
     if model.lost > 0 {
-        out +=
-            &format!("{} were overwritten before they could be written\n", show::count(model.lost, "event"));
+        out += &format!("overwritten before it could be written: {}\n", show::count(model.lost, "event"));
     }
     if model.skipped > 0 {
-        out += &format!("{} were left out by the budget\n", show::count(model.skipped, "event"));
+        out += &format!("left out by the budget: {}\n", show::count(model.skipped, "event"));
     }
     if model.unknown > 0 {
         out += &format!("{} of kinds unknown to this program\n", show::count(model.unknown, "event"));

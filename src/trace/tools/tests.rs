@@ -98,6 +98,7 @@ fn assert_harmless(said: &[String]) {
     }
 }
 
+/// O2.
 #[test]
 fn hostile_words_are_escaped_in_every_answer() {
     let said = ask_all(&story().file()).expect("a readable file");
@@ -108,6 +109,7 @@ fn hostile_words_are_escaped_in_every_answer() {
     );
 }
 
+/// O4.
 #[test]
 fn every_truncation_is_answered_or_refused() {
     let file = story().file();
@@ -121,6 +123,7 @@ fn every_truncation_is_answered_or_refused() {
     assert!(answered > file.len() / 17 - 30, "only what is cut within its header is refused: {answered}");
 }
 
+/// O4.
 #[test]
 fn flipped_bits_and_changed_numbers_are_answered_or_refused() {
     let file = story().file();
