@@ -8,7 +8,6 @@ use actix::{Actor, AsyncContext, StreamHandler};
 use futures::Stream;
 use pin_project_lite::pin_project;
 
-use super::context::Ctx;
 use super::running::Running;
 use crate::trace::{Event, EventId, Kind, Label, Local};
 
@@ -35,11 +34,12 @@ impl<S: Stream> TracedStream<S> {
 impl<A, S> ActorFuture<A> for TracedStream<S>
 where
     S: Stream,
-    A: Actor<Context = Ctx<A>> + StreamHandler<S::Item>,
+    A: Actor + StreamHandler<S::Item>,
+    A::Context: AsyncContext<A>,
 {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, actor: &mut A, ctx: &mut Ctx<A>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, actor: &mut A, ctx: &mut A::Context, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         if !*this.started {
             *this.started = true;
@@ -89,12 +89,12 @@ impl<F> TracedFuture<F> {
 
 impl<A, F> ActorFuture<A> for TracedFuture<F>
 where
-    A: Actor<Context = Ctx<A>>,
+    A: Actor,
     F: ActorFuture<A, Output = ()>,
 {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, actor: &mut A, ctx: &mut Ctx<A>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, actor: &mut A, ctx: &mut A::Context, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
         let polled = this.future.poll(actor, ctx, cx);
         if let Some(local) = Local::of(*this.tracer) {

@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 
 use super::PeerSession;
 use super::messages::OpenSubstream;
-use super::open_request::{self, OpenRequest};
-use super::shared::{LaneShared, Shared};
+use super::open_request::OpenRequest;
+use super::shared::Shared;
 use crate::actor::Address;
 use crate::disconnect::{DisconnectReason, Disconnected};
 use crate::error::{RequestError, SubstreamError};
@@ -85,7 +85,7 @@ impl PeerHandle {
 
     /// The negotiated version of an exchange, while it is up.
     pub fn version_of(&self, exchange: &str) -> Option<u32> {
-        self.lane(exchange)?.1.version()
+        self.shared.lane(exchange)?.1.version()
     }
 
     /// How the session ended, if it has.
@@ -114,7 +114,7 @@ impl PeerHandle {
         timeout: impl Into<Option<Duration>>,
     ) -> Result<R::Response, RequestError> {
         self.shared.stats.on_created();
-        let mut open = OpenRequest::begin::<R>(self);
+        let mut open = OpenRequest::begin::<R>(&self.shared, &self.addr);
         let result = open.run(request, timeout.into()).await;
         open.end(result.as_ref().err());
         result
@@ -183,28 +183,13 @@ impl PeerHandle {
         read_ahead: bool,
     ) -> Result<RawSubstream, SubstreamError> {
         let (reply, opened) = oneshot::channel();
-        let gone = || SubstreamError::Disconnected(self.how_it_ended());
+        let gone = || SubstreamError::Disconnected(self.shared.how_it_ended());
         self.addr.send(OpenSubstream { protocol, read_ahead, reply }).await.map_err(|_| gone())?;
         opened.await.map_err(|_| gone())?
     }
 
     pub(crate) fn is_settled(&self) -> bool {
         self.shared.settled.load(Ordering::Acquire)
-    }
-
-    pub(super) fn lane(&self, exchange: &str) -> Option<(usize, &Arc<LaneShared>)> {
-        self.shared.lanes.iter().enumerate().find(|(_, lane)| lane.exchange.name() == exchange)
-    }
-
-    fn how_it_ended(&self) -> Disconnected {
-        self.ended().unwrap_or_else(|| Disconnected::local(DisconnectReason::Panicked))
-    }
-
-    pub(super) fn ended_error(&self) -> RequestError {
-        match self.how_it_ended() {
-            Disconnected { reason: DisconnectReason::Panicked, .. } => RequestError::Panicked,
-            ended => open_request::disconnected(ended),
-        }
     }
 }
 

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::handle::PeerHandle;
+use super::PeerSession;
 use super::messages::{Ask, Cancel};
-use crate::actor::Ticket;
+use super::shared::Shared;
+use crate::actor::{Address, Ticket};
 use crate::disconnect::{DisconnectReason, Disconnected, Side};
 use crate::error::RequestError;
 use crate::ids::{Direction, ProtocolId, RequestId};
@@ -18,7 +19,8 @@ use crate::wire::DecodeError;
 
 /// A request between its creation and its end: dropping it in between cancels it.
 pub(super) struct OpenRequest<'a> {
-    handle: &'a PeerHandle,
+    shared: &'a Shared,
+    addr: &'a Address<PeerSession>,
     /// Set while the session may hold an entry for it.
     sent: Option<(usize, RequestId)>,
     ended: bool,
@@ -34,10 +36,10 @@ pub(super) struct OpenRequest<'a> {
 }
 
 impl<'a> OpenRequest<'a> {
-    pub(super) fn begin<R: Request>(handle: &'a PeerHandle) -> Self {
+    pub(super) fn begin<R: Request>(shared: &'a Shared, addr: &'a Address<PeerSession>) -> Self {
         let (mut proto, mut name) = (Label::NONE, Label::NONE);
-        let begun = handle.shared.trace.tracer.with(|local| {
-            let lane = handle.lane(R::exchange()).map(|(_, lane)| lane);
+        let begun = shared.trace.tracer.with(|local| {
+            let lane = shared.lane(R::exchange()).map(|(_, lane)| lane);
             proto = lane.map_or_else(|| Label::of(R::exchange()), |lane| lane.proto);
             let named = lane.map(|lane| lane.names[usize::from(R::CODE)]).filter(|name| *name != Label::NONE);
             name = named.unwrap_or_else(Label::of_type::<R>);
@@ -45,12 +47,12 @@ impl<'a> OpenRequest<'a> {
         });
         let begun = begun.unwrap_or_default();
         let (key, cause) = (EventId::NONE, EventId::NONE);
-        Self { handle, sent: None, ended: false, key, id: 0, proto, name, begun, cause }
+        Self { shared, addr, sent: None, ended: false, key, id: 0, proto, name, begun, cause }
     }
 
     /// What its events have in common.
     fn event(&self, kind: Kind) -> Event {
-        let event = Event::new(kind).dir(Direction::Outbound).conn(self.handle.shared.trace.conn);
+        let event = Event::new(kind).dir(Direction::Outbound).conn(self.shared.trace.conn);
         event.proto(self.proto).name(self.name).key(self.key).x(self.id)
     }
 
@@ -59,21 +61,21 @@ impl<'a> OpenRequest<'a> {
         request: R,
         timeout: Option<Duration>,
     ) -> Result<R::Response, RequestError> {
-        let handle = self.handle;
+        let shared = self.shared;
         let unsupported = || RequestError::Unsupported(ProtocolId::new(R::exchange()));
-        let (index, lane) = handle.lane(R::exchange()).ok_or_else(unsupported)?;
-        if let Some(ended) = handle.ended() {
+        let (index, lane) = shared.lane(R::exchange()).ok_or_else(unsupported)?;
+        if let Some(ended) = shared.ended.get().copied() {
             return Err(disconnected(ended));
         }
         let version = lane.version().ok_or_else(unsupported)?;
         let permit = lane.slots.take().ok_or(RequestError::Busy)?;
         let id = permit.id();
         let question = Payload { code: R::CODE, body: request.encode(version, id.as_u64()) };
-        let timeout = timeout.unwrap_or_else(|| lane.pace().timeout(&handle.shared.config.pace));
+        let timeout = timeout.unwrap_or_else(|| lane.pace().timeout(&shared.config.pace));
         let (waiter, answer) = oneshot::channel();
         let ticket = self.asked(id);
         // Bounded by the permit: this and the cancel below are the only `do_send`s of the crate.
-        handle.addr.do_send_as(
+        self.addr.do_send_as(
             ticket,
             Ask {
                 lane: index,
@@ -105,12 +107,12 @@ impl<'a> OpenRequest<'a> {
                     Failure::Busy => RequestError::Busy,
                 });
             }
-            Err(_) => return Err(handle.ended_error()),
+            Err(_) => return Err(ended_error(shared.how_it_ended())),
         };
         lane.adapt(|pace| pace.on_answer(took));
         match request.decode_answer(version, body) {
             Ok(response) => {
-                handle.shared.stats.on_ok(took);
+                shared.stats.on_ok(took);
                 Ok(response)
             }
             Err(error) => {
@@ -122,7 +124,7 @@ impl<'a> OpenRequest<'a> {
 
     /// It is about to be sent, with this id.
     fn asked(&mut self, id: RequestId) -> Option<Ticket> {
-        let (tracer, to) = (&self.handle.shared.trace.tracer, self.handle.addr.actor());
+        let (tracer, to) = (&self.shared.trace.tracer, self.addr.actor());
         if !tracer.is_on() {
             return None;
         }
@@ -138,7 +140,7 @@ impl<'a> OpenRequest<'a> {
         self.sent = None;
         self.ended = true;
         if let Some(error) = error {
-            self.handle.shared.stats.on_error(error);
+            self.shared.stats.on_error(error);
         }
         self.record_end(match error {
             None => Label::OK,
@@ -154,8 +156,8 @@ impl<'a> OpenRequest<'a> {
     }
 
     fn record_end(&mut self, how: Label) {
-        let handle = self.handle;
-        handle.shared.trace.tracer.with(|local| {
+        let shared = self.shared;
+        shared.trace.tracer.with(|local| {
             let now = local.now();
             if self.key == EventId::NONE {
                 // It never got as far as being sent.
@@ -172,16 +174,23 @@ impl<'a> OpenRequest<'a> {
 impl Drop for OpenRequest<'_> {
     fn drop(&mut self) {
         if let Some((lane, id)) = self.sent {
-            self.handle.addr.do_send(Cancel { lane, id });
+            self.addr.do_send(Cancel { lane, id });
         }
         if !self.ended {
-            self.handle.shared.stats.on_cancelled();
+            self.shared.stats.on_cancelled();
             self.record_end(Label::CANCELLED);
         }
     }
 }
 
-pub(super) fn disconnected(ended: Disconnected) -> RequestError {
+fn ended_error(ended: Disconnected) -> RequestError {
+    match ended.reason {
+        DisconnectReason::Panicked => RequestError::Panicked,
+        _ => disconnected(ended),
+    }
+}
+
+fn disconnected(ended: Disconnected) -> RequestError {
     match ended {
         Disconnected { side: Side::Local, reason: DisconnectReason::ClientQuitting } => {
             RequestError::Shutdown

@@ -90,6 +90,18 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// The exchange of this name, and its place.
+    pub(crate) fn lane(&self, exchange: &str) -> Option<(usize, &Arc<LaneShared>)> {
+        self.lanes.iter().enumerate().find(|(_, lane)| lane.exchange.name() == exchange)
+    }
+
+    /// How the session ended. One that is gone without having said so has panicked.
+    pub(crate) fn how_it_ended(&self) -> Disconnected {
+        self.ended.get().copied().unwrap_or_else(|| Disconnected::local(DisconnectReason::Panicked))
+    }
+}
+
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("peer", &self.peer).field("session", &self.session).finish()

@@ -8,9 +8,7 @@
 
 use std::cell::Cell;
 use std::sync::OnceLock;
-use std::time::Instant;
-
-use super::recorder::nanos;
+use std::time::{Duration, Instant};
 
 /// How long the counter is trusted, in nanoseconds.
 const TRUSTED_NS: u64 = 1_000_000;
@@ -74,6 +72,11 @@ impl Clock {
     pub(super) fn epoch(&self) -> Instant {
         self.epoch
     }
+}
+
+/// A duration in nanoseconds; 584 years at most.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
 }
 
 #[cfg(test)]

@@ -27,7 +27,8 @@ pub use budget::Budget;
 pub use kind::{Field, Kind};
 pub use record::{EventId, Header, Line, Name, Record};
 
+pub(crate) use clock::nanos;
 pub(crate) use conn::ConnTrace;
 pub(crate) use event::Event;
 pub(crate) use label::Label;
-pub(crate) use recorder::{Local, Tracer, nanos};
+pub(crate) use recorder::{Local, Tracer};

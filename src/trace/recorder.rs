@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::clock::{self, Clock};
+use super::clock::{self, Clock, nanos};
 use super::event::{Event, IDS_PER_PLACE};
 use super::record::{EventId, Name};
 use super::ring::Ring;
@@ -378,10 +378,6 @@ impl Local {
     pub(crate) fn set_busy(&self, busy: Option<(u64, u32)>) {
         self.rings.frequent.set_busy(busy);
     }
-}
-
-pub(crate) fn nanos(duration: Duration) -> u64 {
-    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
 }
 
 #[cfg(test)]

@@ -15,12 +15,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::budget::{Budget, Gate};
+use super::clock::nanos;
 use super::drain::Drain;
 use super::event::Event;
 use super::json;
 use super::kind::Kind;
 use super::record::Line;
-use super::recorder::{Inner, Tracer, nanos};
+use super::recorder::{Inner, Tracer};
 
 /// How often the rings are looked at, unless one is half full earlier.
 const EVERY: Duration = Duration::from_millis(25);

@@ -4,6 +4,7 @@
 //! a trace is refused with the number of the line. A file may end in the middle of a line.
 
 mod parse;
+mod raw;
 mod scan;
 
 use std::collections::HashSet;

@@ -1,10 +1,9 @@
 //! One line: JSON to a [`Line`].
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 
 use super::Words;
+use super::raw::{Raw, Text};
 use super::scan::scan;
 use crate::ids::Direction;
 use crate::trace::kind::{Field, Kind};
@@ -16,99 +15,6 @@ pub(super) enum Parsed {
     Line(Line),
     /// An event of a kind it does not know.
     Unknown,
-}
-
-/// A string that is borrowed from the line unless it holds escapes. (Inside an `Option` serde
-/// borrows only what asks for it itself.)
-#[derive(Debug, Default, PartialEq, Deserialize)]
-pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
-
-/// Every field that a line may have, whatever it is.
-#[derive(Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub(super) struct Raw<'a> {
-    #[serde(borrow)]
-    ev: Option<Text<'a>>,
-    t: Option<u64>,
-    #[serde(borrow)]
-    id: Option<Text<'a>>,
-    #[serde(borrow)]
-    by: Option<Text<'a>>,
-    a: u32,
-    c: u32,
-    #[serde(borrow)]
-    dir: Option<Text<'a>>,
-    #[serde(borrow)]
-    r: Option<Text<'a>>,
-    #[serde(borrow)]
-    name: Option<Text<'a>>,
-    #[serde(borrow)]
-    proto: Option<Text<'a>>,
-    #[serde(borrow)]
-    how: Option<Text<'a>>,
-    wire: u64,
-    to: u64,
-    bytes: u64,
-    ns: u64,
-    stream: u64,
-    n: u64,
-    #[serde(borrow)]
-    text: Option<Text<'a>>,
-    v: u32,
-    #[serde(borrow)]
-    node: Option<Text<'a>>,
-    unix_ns: u64,
-    #[serde(borrow)]
-    reason: Option<Text<'a>>,
-    ring: u16,
-    requests: u64,
-    events: u64,
-    orphans: u64,
-}
-
-impl<'a> Raw<'a> {
-    /// Fills in a field that holds a string; `None`: no such field does.
-    pub(super) fn set_text(&mut self, key: &str, value: Text<'a>) -> Option<()> {
-        let field = match key {
-            "ev" => &mut self.ev,
-            "id" => &mut self.id,
-            "by" => &mut self.by,
-            "dir" => &mut self.dir,
-            "r" => &mut self.r,
-            "name" => &mut self.name,
-            "proto" => &mut self.proto,
-            "how" => &mut self.how,
-            "text" => &mut self.text,
-            "node" => &mut self.node,
-            "reason" => &mut self.reason,
-            _ => return None,
-        };
-        *field = Some(value);
-        Some(())
-    }
-
-    /// Fills in a field that holds a number; `None`: no such field does, or it is too large.
-    pub(super) fn set_number(&mut self, key: &str, value: u64) -> Option<()> {
-        match key {
-            "t" => self.t = Some(value),
-            "a" => self.a = value.try_into().ok()?,
-            "c" => self.c = value.try_into().ok()?,
-            "wire" => self.wire = value,
-            "to" => self.to = value,
-            "bytes" => self.bytes = value,
-            "ns" => self.ns = value,
-            "stream" => self.stream = value,
-            "n" => self.n = value,
-            "v" => self.v = value.try_into().ok()?,
-            "unix_ns" => self.unix_ns = value,
-            "ring" => self.ring = value.try_into().ok()?,
-            "requests" => self.requests = value,
-            "events" => self.events = value,
-            "orphans" => self.orphans = value,
-            _ => return None,
-        }
-        Some(())
-    }
 }
 
 /// The version that a header names, whatever else it says.

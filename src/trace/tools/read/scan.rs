@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::parse::{Raw, Text};
+use super::raw::{Raw, Text};
 
 /// The fields of a line, or `None`: not of the usual form.
 pub(super) fn scan(line: &[u8]) -> Option<Raw<'_>> {

@@ -82,7 +82,7 @@ proptest! {
             line[place] = byte;
         }
         if let Some(quick) = scan::scan(&line) {
-            let general: parse::Raw<'_> = serde_json::from_slice(&line).expect("the general one takes it as well");
+            let general: raw::Raw<'_> = serde_json::from_slice(&line).expect("the general one takes it as well");
             prop_assert_eq!(quick, general);
         }
     }
