@@ -1,11 +1,14 @@
 //! What scenarios share: a tiny protocol and nodes that speak it.
 
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use trunkline::ids::ProtocolId;
 use trunkline::protocols::ServeError;
 use trunkline::protocols::simple::Protocol;
+use trunkline::trace::{Budget, TraceConfig};
 use trunkline::wire::{Decode, DecodeError, Encode};
 use trunkline::{Config, Keypair, Network, PeerAddr, PeerHandle, PeerId};
 
@@ -87,8 +90,19 @@ pub(crate) fn addr(text: &str) -> PeerAddr {
     text.parse().expect("a valid address")
 }
 
+/// With `TRACE_AT_MAX` set, every node of every scenario writes a live trace of everything: the
+/// results must be the same (O3).
+fn traced() -> TraceConfig {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let Some(folder) = std::env::var_os("TRACE_AT_MAX") else { return TraceConfig::default() };
+    let name = format!("{}-{}.jsonl", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let budget = Budget { events_max: u64::MAX, events_per_second: u32::MAX };
+    let file = Some(PathBuf::from(folder).join(name));
+    TraceConfig { file, budget, ring_events: 1 << 16, ..TraceConfig::default() }
+}
+
 pub(crate) fn config(listen: &str) -> Config {
-    let builder = Config::builder().seed(7);
+    let builder = Config::builder().seed(7).trace(traced());
     let builder = if listen.is_empty() { builder } else { builder.listen(addr(listen)) };
     builder.build().expect("a valid configuration")
 }
