@@ -113,6 +113,7 @@ impl Config {
             ("requests of a peer served at once", s.serving_max.to_string()),
             ("requests of a peer waiting", s.waiting_max.to_string()),
             ("bytes of requests of a peer waiting", format!("{} B", s.waiting_bytes_max)),
+            ("replies owed to a peer before another starts", s.owed_replies_max.to_string()),
             ("bytes owed to a peer before a reply starts", format!("{} B", s.owed_bytes_max)),
             ("announcements of a peer waiting", s.inbox_max.to_string()),
             ("bytes of announcements of a peer waiting", format!("{} B", s.inbox_bytes_max)),

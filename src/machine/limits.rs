@@ -16,6 +16,9 @@ pub struct SessionLimits {
     pub waiting_bytes_max: usize,
     /// A reply starts only while fewer bytes than this are owed to the peer.
     pub owed_bytes_max: usize,
+    /// Replies that may wait to be sent before the next one starts: tiny ones cost more than their
+    /// bytes.
+    pub owed_replies_max: usize,
     /// Announcements that may wait to be handled; newer ones are dropped and counted.
     pub inbox_max: usize,
     /// Bytes of announcements that may wait to be handled.
@@ -41,6 +44,7 @@ impl Default for SessionLimits {
             waiting_max: 256,
             waiting_bytes_max: 16 << 20,
             owed_bytes_max: 4 << 20,
+            owed_replies_max: 4096,
             inbox_max: 64,
             inbox_bytes_max: 16 << 20,
             status_timeout: Duration::from_secs(5),

@@ -138,10 +138,15 @@ impl Outbox {
         self.bytes[Rank::Reply as usize]
     }
 
+    /// Replies that the peer has asked for and that have not started to be sent.
+    pub fn owed_replies(&self) -> usize {
+        self.queues[Rank::Reply as usize].len()
+    }
+
     /// Takes a message into the queue of its rank.
     ///
     /// Control and replies always find room: their number is bounded by the session (one Status,
-    /// one Disconnect; replies only start while owed bytes are under their cap).
+    /// one Disconnect; replies only start while owed bytes and replies are under their caps).
     pub fn push(&mut self, rank: Rank, message: Payload) -> Pushed {
         self.push_tagged(rank, 0, message)
     }

@@ -412,6 +412,7 @@ impl<W, R: Rules> SessionMachine<W, R> {
         while self.phase == Phase::Active
             && self.serving < self.limits.serving_max
             && self.outbox.owed_bytes() < self.limits.owed_bytes_max
+            && self.outbox.owed_replies() < self.limits.owed_replies_max
         {
             let Some(request) = self.waiting.pop_front() else { return };
             self.waiting_bytes -= request.wire_bytes();

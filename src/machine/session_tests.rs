@@ -201,6 +201,32 @@ fn requests_of_the_peer_beyond_those_that_may_wait_are_a_breach() {
     assert_eq!(pair.b.serving.len(), 5, "nothing is served after the end");
 }
 
+/// D6: tiny replies cost more than their bytes, so their number is bounded, too.
+#[test]
+fn owed_replies_hold_further_ones_back_however_small() {
+    let now = Instant::now();
+    let limits = SessionLimits { owed_replies_max: 3, ..SessionLimits::default() };
+    let mut end = End::new(now, None, limits);
+    end.answers = false;
+    for number in 0..8 {
+        let question = with_id(QUESTION, number, 0);
+        let data = [&[question.code][..], &question.body].concat();
+        end.machine.on_segment(now, Segment { number, more: false, data: data.into() });
+        end.act(now);
+    }
+    assert_eq!(end.serving.len(), 4, "four are served at once");
+    for reply in 0..4 {
+        end.machine.on_reply(now, 0, Ok(Some(with_id(ANSWER, reply, 0))));
+        end.act(now);
+    }
+    assert_eq!(end.serving.len(), 6, "two more began before three replies were owed");
+    end.next_segment();
+    end.next_segment();
+    end.machine.on_written(now, true, false);
+    end.act(now);
+    assert_eq!(end.serving.len(), 8, "two were written, two more begin");
+}
+
 /// D6: replies the peer does not read hold back further ones, not the reading.
 #[test]
 fn owed_bytes_hold_replies_back_until_they_are_written() {

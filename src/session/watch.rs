@@ -46,6 +46,8 @@ struct Asked {
     id: RequestId,
     key: EventId,
     bytes: usize,
+    /// The first part of its answer has been told.
+    began: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -97,9 +99,9 @@ impl LaneWatch {
     /// A request of ours is about to be given to the machine.
     pub(super) fn on_asked(&mut self, id: RequestId, key: EventId) {
         if self.asked.len() <= id.slot() {
-            self.asked.resize(id.slot() + 1, Asked { id, key: EventId::NONE, bytes: 0 });
+            self.asked.resize(id.slot() + 1, Asked { id, key: EventId::NONE, bytes: 0, began: false });
         }
-        self.asked[id.slot()] = Asked { id, key, bytes: 0 };
+        self.asked[id.slot()] = Asked { id, key, bytes: 0, began: false };
     }
 
     /// The request of ours with this id; one that has ended and whose slot is taken again is gone.
@@ -131,10 +133,20 @@ impl LaneWatch {
                 }
                 self.on_ours(at, Kind::ReqQueued, id, bytes);
             }
-            Fact::AnswerBegan(id) => drop(self.on_ours(at, Kind::ReqFirstByte, id, 0)),
+            Fact::AnswerBegan(id) => {
+                self.on_ours(at, Kind::ReqFirstByte, id, 0);
+                if let Some(asked) = self.asked.get_mut(id.slot()).filter(|asked| asked.id == id) {
+                    asked.began = true;
+                }
+            }
             Fact::Answered { id, bytes, fate: Fate::Delivered } => {
-                let answered = self.on_ours(at, Kind::PackAnswered, id, bytes);
-                self.delivered.push_back(answered.packed(2));
+                let delivered = if self.asked(id).is_some_and(|asked| asked.began) {
+                    self.on_ours(at, Kind::ReqReceived, id, bytes);
+                    self.on_ours(at, Kind::ReqDelivered, id, 0)
+                } else {
+                    self.on_ours(at, Kind::PackAnswered, id, bytes).packed(2)
+                };
+                self.delivered.push_back(delivered);
             }
             Fact::Answered { id, bytes, fate } => {
                 let how = match fate {

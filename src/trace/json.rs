@@ -177,22 +177,7 @@ mod tests {
     }
 
     fn record(kind: Kind) -> Record {
-        Record {
-            at: 1,
-            id: EventId::new(2, 3),
-            cause: None,
-            actor: 0,
-            kind,
-            conn: 0,
-            dir: None,
-            key: None,
-            name: None,
-            proto: None,
-            how: None,
-            x: 0,
-            y: 0,
-            text: None,
-        }
+        Record::new(1, EventId::new(2, 3), kind)
     }
 
     #[test]

@@ -76,12 +76,16 @@ impl Label {
         let address = word.as_ptr() as usize;
         let place = (address ^ address >> 7) % KNOWN;
         CACHE.with(|known| {
-            let (met, label) = known[place].get();
-            if std::ptr::eq(met, word) {
-                return label;
+            // Two places: two words that are used in turns never drive each other out.
+            let beside = place ^ 1;
+            for place in [place, beside] {
+                let (met, label) = known[place].get();
+                if std::ptr::eq(met, word) {
+                    return label;
+                }
             }
             let label = Self::meet(word);
-            known[place].set((word, label));
+            known[beside].set(known[place].replace((word, label)));
             label
         })
     }

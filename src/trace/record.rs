@@ -87,6 +87,28 @@ pub struct Record {
     pub text: Option<Name>,
 }
 
+impl Record {
+    /// An event of which nothing else is said.
+    pub fn new(at: u64, id: EventId, kind: Kind) -> Self {
+        Self {
+            at,
+            id,
+            cause: None,
+            actor: 0,
+            kind,
+            conn: 0,
+            dir: None,
+            key: None,
+            name: None,
+            proto: None,
+            how: None,
+            x: 0,
+            y: 0,
+            text: None,
+        }
+    }
+}
+
 /// What the first line of a file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {

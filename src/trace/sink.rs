@@ -108,7 +108,10 @@ impl SinkShared {
         let short: String = inner.node.chars().rev().take(6).collect::<Vec<_>>().into_iter().rev().collect();
         let name = format!("dump-{short}-{}-{number}-{reason}.jsonl", std::process::id());
         let path = dir.join(name);
-        let written = File::create(&path).and_then(|mut file| write_rings(inner, reason, &mut file));
+        // The folder may be the system's own for temporary files: nothing that somebody else has put
+        // there is written over or followed.
+        let created = File::create_new(&path);
+        let written = created.and_then(|mut file| write_rings(inner, reason, &mut file));
         if written.is_ok() {
             let mut dumped = self.dumped.lock().unwrap_or_else(PoisonError::into_inner);
             dumped.push((path.clone(), reason.to_owned()));
@@ -184,7 +187,7 @@ fn run(shared: &SinkShared, inner: &Arc<Inner>, mut drain: Drain, mut live: Opti
         std::thread::park_timeout(EVERY);
         if !shared.simulated {
             watch.woke_after(&shared.tracer, parked.elapsed());
-            watch.look(&shared.tracer, inner);
+            watch.look(&shared.tracer, inner, inner.now());
         }
         if inner.take_panicked() {
             shared.dump_and_say("panic");
@@ -284,8 +287,7 @@ impl Watch {
         }
     }
 
-    fn look(&mut self, tracer: &Tracer, inner: &Inner) {
-        let now = inner.now();
+    fn look(&mut self, tracer: &Tracer, inner: &Inner, now: u64) {
         for ring in inner.rings() {
             let Some((since, actor)) = ring.busy() else {
                 self.told.remove(&ring.number());
@@ -316,13 +318,12 @@ mod tests {
         let mut watch = Watch::default();
         let told = |tracer: &Tracer| tracer.record(|| Event::new(Kind::ConnDialing)).number() / 4;
         assert_eq!(told(&tracer), 1);
-        while inner.now() < 600_000_000 {
-            watch.look(&tracer, &inner);
-            std::thread::yield_now();
+        for ms in 0..=600 {
+            watch.look(&tracer, &inner, ms * 1_000_000);
         }
         assert_eq!(told(&tracer), 4, "at 250 and at 500 ms");
         tracer.with(|local| local.set_busy(None));
-        watch.look(&tracer, &inner);
+        watch.look(&tracer, &inner, 601_000_000);
         assert!(watch.told.is_empty());
     }
 }

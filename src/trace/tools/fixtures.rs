@@ -31,22 +31,7 @@ impl Story {
     pub(crate) fn event(&mut self, ms: u64, kind: Kind, more: impl FnOnce(&mut Record)) -> EventId {
         let id = EventId::new(1, self.next);
         self.next += 1;
-        let mut record = Record {
-            at: ms * MS,
-            id,
-            cause: None,
-            actor: 0,
-            kind,
-            conn: 0,
-            dir: None,
-            key: None,
-            name: None,
-            proto: None,
-            how: None,
-            x: 0,
-            y: 0,
-            text: None,
-        };
+        let mut record = Record::new(ms * MS, id, kind);
         more(&mut record);
         self.lines.push(Line::Event(record));
         id

@@ -28,22 +28,7 @@ fn write_a_large_file() {
         number[ring] += 1;
         total += 1;
         let id = EventId::new(ring as u16, number[ring]);
-        let mut record = Record {
-            at,
-            id,
-            cause: None,
-            actor: 0,
-            kind,
-            conn: 0,
-            dir: None,
-            key: None,
-            name: None,
-            proto: None,
-            how: None,
-            x: 0,
-            y: 0,
-            text: None,
-        };
+        let mut record = Record::new(at, id, kind);
         more(&mut record);
         json::write(&Line::Event(record), &mut out);
         if out.len() > 1 << 20 {

@@ -272,22 +272,7 @@ impl Scribe {
 
     fn event(&mut self, at: u64, kind: Kind, fill: impl FnOnce(&mut Record)) -> EventId {
         let id = EventId::new(1, self.records.len() as u64 + 1);
-        self.records.push(Record {
-            at: at - self.behind,
-            id,
-            cause: None,
-            actor: 0,
-            kind,
-            conn: 0,
-            dir: None,
-            key: None,
-            name: None,
-            proto: None,
-            how: None,
-            x: 0,
-            y: 0,
-            text: None,
-        });
+        self.records.push(Record::new(at - self.behind, id, kind));
         fill(self.records.last_mut().expect("just pushed"));
         id
     }
