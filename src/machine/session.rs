@@ -176,8 +176,8 @@ impl<W, R: Rules> SessionMachine<W, R> {
         self.breach(breach);
     }
 
-    /// The request of the peer with this number (they are served in their order, from 1 on) was
-    /// served. `Ok(None)`: there is no answer.
+    /// The request of the peer with this number was served (they are served in their order, from 1 on;
+    /// only who watches need count them). `Ok(None)`: there is no answer.
     pub fn on_reply(&mut self, now: Instant, to: Tag, reply: Result<Option<Payload>, DisconnectReason>) {
         self.serving = self.serving.saturating_sub(1);
         if self.phase == Phase::Over {

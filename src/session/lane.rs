@@ -65,8 +65,6 @@ pub(super) struct Live {
     /// Requests that the machine has let through and nobody has polled yet.
     starting: VecDeque<Payload>,
     taking: Option<Taking>,
-    /// Requests of the peer handed to the protocol so far: the number of the last one.
-    served: Tag,
     /// What the trace hears; `None` without one.
     watch: Option<LaneWatch>,
     /// The protocol was told that the exchange is up.
@@ -151,7 +149,6 @@ impl Live {
             serving: FuturesUnordered::new(),
             starting: VecDeque::new(),
             taking: None,
-            served: 0,
             watch,
             announced: false,
             ended: false,
@@ -229,11 +226,8 @@ impl Live {
         let mut progress = false;
         while let Some(request) = self.starting.pop_front() {
             progress = true;
-            self.served += 1;
-            let number = self.served;
-            if let Some(watch) = &mut self.watch {
-                watch.on_serve(watch.at(now));
-            }
+            // Numbers are for whoever watches.
+            let number = self.watch.as_mut().map_or(0, |watch| watch.on_serve(watch.at(now)));
             // Most answers are ready at once: they never see the set.
             let mut answer = Arc::clone(&lane.exchange).serve(self.from, request);
             match answer.as_mut().poll(cx) {
