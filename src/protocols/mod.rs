@@ -36,6 +36,18 @@ pub struct From {
     pub version: u32,
 }
 
+/// A protocol's spelling over RLPx: a name with a version, and how many message codes it takes of
+/// the connection's id space (devp2p rlpx.md, "Capability Messaging").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Capability {
+    /// 1 to 8 ASCII characters, such as `eth`. Capabilities are numbered in the order of names.
+    pub name: &'static str,
+    /// Of several versions that both sides have, the highest is spoken.
+    pub version: u32,
+    /// Codes 0 to one less than this belong to it. Both sides must agree on it.
+    pub messages: u8,
+}
+
 /// Why a request of the peer gets no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ServeError {
@@ -63,6 +75,12 @@ pub trait Exchange: Send + Sync + 'static {
 
     /// The protocol ids with their versions, highest first. Must not be empty.
     fn ids(&self) -> &[(ProtocolId, u32)];
+
+    /// How a version is spelled over RLPx. `None`: it is not spoken there.
+    fn capability(&self, version: u32) -> Option<Capability> {
+        let _ = version;
+        None
+    }
 
     /// What messages with this code are called in traces, such as `GetBlockHeaders`. May be a
     /// type's full name; its path is left out.

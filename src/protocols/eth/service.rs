@@ -19,7 +19,7 @@ use crate::chain::RawBlock;
 use crate::disconnect::{Breach, DisconnectReason, Disconnected};
 use crate::ids::{Direction, ProtocolId};
 use crate::offload::{self, BlockingThreads, Offload};
-use crate::protocols::{self, Class, Encoding, Exchange, Outlet, Payload, ServeError};
+use crate::protocols::{self, Capability, Class, Encoding, Exchange, Outlet, Payload, ServeError};
 use crate::wire::{Decode, decode_all, snappy};
 
 /// The versions we speak, the highest first.
@@ -179,6 +179,11 @@ impl Exchange for Eth {
 
     fn ids(&self) -> &[(ProtocolId, u32)] {
         &IDS
+    }
+
+    fn capability(&self, version: u32) -> Option<Capability> {
+        // caps/eth.md: BlockRangeUpdate is the 18th message, from eth/69 on.
+        Some(Capability { name: NAME, version, messages: if version < ETH_69 { 17 } else { 18 } })
     }
 
     fn message_name(&self, code: u8) -> Option<&'static str> {
