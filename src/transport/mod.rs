@@ -7,6 +7,8 @@
 
 pub mod addr;
 pub mod channel;
+#[cfg(feature = "rlpx")]
+pub mod enode;
 pub mod frame_tap;
 pub mod inspector;
 pub mod memory;
