@@ -15,6 +15,8 @@ pub mod memory;
 pub mod mux;
 pub mod negotiate;
 pub mod pipe;
+#[cfg(feature = "rlpx")]
+pub mod rlpx;
 pub mod substream;
 pub mod tcp;
 pub mod upgrade;
