@@ -10,6 +10,8 @@
 
 pub mod capability;
 pub mod ecies;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod frame;
 pub mod handshake;
 pub mod hello;
