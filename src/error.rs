@@ -3,8 +3,6 @@
 use std::io;
 use std::time::Duration;
 
-use multiaddr::Multiaddr;
-
 use crate::disconnect::Disconnected;
 use crate::ids::{PeerId, ProtocolId};
 use crate::wire::DecodeError;
@@ -72,7 +70,7 @@ impl RequestError {
 pub enum DialError {
     /// The address is of a kind this build does not dial.
     #[error("cannot dial {0}")]
-    UnsupportedAddress(Multiaddr),
+    UnsupportedAddress(String),
     /// The socket could not be connected.
     #[error("{0}")]
     Unreachable(#[source] io::Error),
@@ -151,7 +149,7 @@ pub enum StartError {
     #[error("cannot listen on {addr}: {source}")]
     Listen {
         /// The address.
-        addr: Multiaddr,
+        addr: String,
         /// What the system said.
         source: io::Error,
     },

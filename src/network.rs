@@ -4,13 +4,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt;
-use multiaddr::Multiaddr;
 use tokio::sync::{broadcast, oneshot};
 
 use crate::actor::Address;
 use crate::config::Config;
 use crate::error::{DialError, StartError};
-use crate::ids::{Keypair, PeerId, ProtocolId};
+use crate::ids::{Keypair, PeerId, ProtocolId, Wire};
 use crate::manager::ConnectionManager;
 use crate::manager::Setup;
 use crate::manager::blame::Record;
@@ -72,8 +71,8 @@ impl Network {
     }
 
     /// Where we listen, with the real ports and our identity.
-    pub fn listening(&self) -> Vec<Multiaddr> {
-        self.inner.listening.iter().map(PeerAddr::to_multiaddr).collect()
+    pub fn listening(&self) -> Vec<PeerAddr> {
+        self.inner.listening.clone()
     }
 
     /// Connects to a peer and waits until it is known which protocols it speaks. A peer that is
@@ -248,7 +247,7 @@ async fn boot(
     for addr in &config.listen {
         let bound = Listener::bind(addr, us, config.memory_latency).await;
         let (listener, real) =
-            bound.map_err(|source| StartError::Listen { addr: addr.to_multiaddr(), source })?;
+            bound.map_err(|source| StartError::Listen { addr: addr.to_string(), source })?;
         listeners.push(listener);
         listening.push(real);
     }
@@ -259,7 +258,7 @@ async fn boot(
     let mut names: Vec<String> = router.ids().iter().map(|id| id.as_str().to_owned()).collect();
     names.push(identify::ID.as_str().to_owned());
     let identify = Identify::new(keypair.public(), config.agent.clone(), names);
-    identify.set_listen_addrs(listening.iter().map(|addr| addr.endpoint.to_multiaddr()).collect());
+    identify.set_listen_addrs(listening.iter().filter(|addr| addr.endpoint.wire() == Wire::Libp2p).map(|addr| addr.endpoint.to_multiaddr()).collect());
     router.add_handler(identify::ID, Arc::new(identify));
     let config = Arc::new(config);
     let (events, first) = broadcast::channel(config.events_max);
@@ -275,7 +274,7 @@ async fn boot(
     }));
     let (manager_finished, manager_ended) = oneshot::channel();
     for addr in &listening {
-        drop(events.send(NetworkEvent::Listening { addr: addr.to_multiaddr() }));
+        drop(events.send(NetworkEvent::Listening { addr: addr.clone() }));
     }
     let manager = ConnectionManager::launch(Setup {
         keypair,

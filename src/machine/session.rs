@@ -171,6 +171,17 @@ impl<W, R: Rules> SessionMachine<W, R> {
         }
     }
 
+    /// A whole message arrived, over a transport that does not cut them.
+    pub fn on_whole(&mut self, now: Instant, message: Message) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        if 1 + message.body.len() > self.limits.segment.message_bytes_max {
+            return self.breach(Breach::TooLarge);
+        }
+        self.on_message(now, message);
+    }
+
     /// Bytes arrived that are no segment.
     pub fn on_bad_framing(&mut self, breach: Breach) {
         self.breach(breach);

@@ -97,7 +97,7 @@ impl Kit {
         guard: PendingGuard,
     ) {
         let trace = self.tracer.new_conn();
-        trace.say(|| Event::new(Kind::ConnDialing), addr.to_multiaddr());
+        trace.say(|| Event::new(Kind::ConnDialing), addr);
         let result = self.connect(&addr, &trace).await;
         match result {
             Ok(connection) => self.admit(connection, static_index, reply, guard).await,

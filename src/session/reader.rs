@@ -12,18 +12,21 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 use futures::Stream;
 use futures::future::Either;
-use futures::io::{AsyncRead, AsyncReadExt, ReadHalf, WriteHalf};
+use futures::io::{AsyncRead, AsyncReadExt, ReadHalf};
 use futures::stream::{self, BoxStream, StreamExt};
 
+use super::message_writer::MessageWriter;
+use super::writer::{SegmentWriter, Writer};
 use crate::disconnect::Breach;
 use crate::ids::{Direction, ProtocolId};
 use crate::protocols::SubstreamHandler;
 use crate::router::{Route, Router};
 use crate::trace::{ConnTrace, EventId, Kind};
 use crate::transport::TransportLimits;
+use crate::transport::channel::Channel;
 use crate::transport::mux::{Control, Substream};
 use crate::transport::negotiate::{self, NegotiateError, Negotiated};
-use crate::wire::segment::{Segment, SegmentDecoder};
+use crate::wire::segment::{Message, Segment, SegmentDecoder};
 
 /// A negotiated substream.
 pub(crate) type LaneIo = Negotiated<Substream>;
@@ -40,12 +43,14 @@ pub(super) struct ReaderItem {
 }
 
 pub(super) enum ReaderEvent {
-    /// An exchange was agreed on; its segments follow.
-    Exchange { lane: usize, version: u32, io: WriteHalf<LaneIo> },
+    /// An exchange was agreed on; its segments or messages follow.
+    Exchange { lane: usize, version: u32, writer: Writer },
     /// A raw substream was agreed on; nothing follows.
     Handler { protocol: ProtocolId, handler: Arc<dyn SubstreamHandler>, io: Box<LaneIo> },
     /// Segments of an exchange.
     Segments(Vec<Segment>),
+    /// Whole messages of an exchange.
+    Messages(Vec<Message>),
     /// Bytes of an exchange that are no segment; nothing follows.
     BadFraming(Breach),
     /// No protocol was agreed on; nothing follows.
@@ -156,9 +161,27 @@ fn exchange(
     io: LaneIo,
 ) -> impl Stream<Item = ReaderItem> + Send + use<> {
     let (reader, writer) = io.split();
-    let agreed = ReaderItem { token, event: ReaderEvent::Exchange { lane, version, io: writer } };
+    let writer = Writer::Segments(SegmentWriter::new(writer));
+    let agreed = ReaderItem { token, event: ReaderEvent::Exchange { lane, version, writer } };
     let segments = Segments::new(reader).map(move |event| ReaderItem { token, event });
     stream::once(std::future::ready(agreed)).chain(segments)
+}
+
+/// Takes an exchange that the transport has negotiated and frames by itself.
+pub(super) fn channel(
+    token: u64,
+    lane: usize,
+    version: u32,
+    channel: Channel,
+) -> BoxStream<'static, ReaderItem> {
+    let writer = Writer::Messages(MessageWriter::new(channel.outbound));
+    let agreed = ReaderEvent::Exchange { lane, version, writer };
+    let batches = stream::unfold(channel.inbound, |mut inbound| async {
+        inbound.recv().await.map(|batch| (ReaderEvent::Messages(batch), inbound))
+    });
+    let ended = stream::once(std::future::ready(ReaderEvent::Ended(None)));
+    let events = stream::once(std::future::ready(agreed)).chain(batches).chain(ended);
+    events.map(move |event| ReaderItem { token, event }).boxed()
 }
 
 thread_local! {

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::negotiate::{self, Budgeted, NegotiateError};
 use super::{Connection, Traffic, TransportLimits, mux, yamux};
 use crate::error::UpgradeError;
-use crate::ids::{Direction, Keypair, PeerId, ProtocolId};
+use crate::ids::{Direction, Keypair, PeerId, ProtocolId, Wire};
 use crate::trace::{ConnTrace, Event, Kind, Label};
 
 const NOISE_NAME: &str = "/noise";
@@ -66,9 +66,13 @@ where
         direction,
         trace,
         remote_addr,
-        security: "/noise",
-        muxer: "/yamux/1.0.0",
+        wire: Wire::Libp2p,
+        security: NOISE_NAME,
+        muxer: YAMUX_NAME,
         mux,
+        channels: None,
+        introduced: None,
+        echoes: false,
         traffic,
     })
 }
