@@ -251,3 +251,7 @@ fn unused(data: &[u8; 13]) -> bool {
 fn cipher(key: &[u8; 32]) -> Cipher {
     Cipher::new(key.into(), &[0; BLOCK].into())
 }
+
+#[cfg(test)]
+#[path = "frame_tests.rs"]
+mod tests;

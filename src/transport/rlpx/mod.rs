@@ -11,6 +11,8 @@
 pub mod capability;
 mod driver;
 pub mod ecies;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod frame;
 pub mod handshake;
 pub mod hello;
