@@ -29,6 +29,12 @@ static IDS: [(ProtocolId, u32); 3] = [
     (ProtocolId::new("/eth/68/1.0.0"), 68),
 ];
 
+/// How a version of eth is spelled over RLPx. Its 18th message is BlockRangeUpdate, from eth/69 on
+/// (caps/eth.md).
+pub fn capability(version: u32) -> Capability {
+    Capability { name: NAME, version, messages: if version < ETH_69 { 17 } else { 18 } }
+}
+
 /// An answer of more items than this is made through the offload.
 const INLINE_ITEMS_MAX: usize = 16;
 
@@ -41,6 +47,7 @@ const RANGE_STEP: u64 = 32;
 /// eth over any of our wires: serves a [`Chain`], keeps the list of eth peers, hands announcements
 /// to the host and carries the host's own.
 pub struct Eth {
+    ids: Box<[(ProtocolId, u32)]>,
     chain: Arc<dyn Chain>,
     offload: Arc<dyn Offload>,
     peers: PeerTable,
@@ -57,8 +64,26 @@ impl Eth {
 
     /// The same, with another place for what takes long.
     pub fn with_offload(chain: Arc<dyn Chain>, offload: Arc<dyn Offload>) -> Arc<Self> {
+        Self::speaking(chain, offload, |_| true)
+    }
+
+    /// The same, with those of our versions (68, 69, 70) only that `wanted` says yes to. Without any
+    /// left there will be no eth peers.
+    pub fn speaking(
+        chain: Arc<dyn Chain>,
+        offload: Arc<dyn Offload>,
+        wanted: impl Fn(u32) -> bool,
+    ) -> Arc<Self> {
+        let ids = IDS.iter().filter(|(_, version)| wanted(*version)).cloned().collect();
         let announced = Mutex::new(chain.status().latest.number);
-        Arc::new(Self { chain, offload, peers: PeerTable::default(), events: EventQueue::new(), announced })
+        Arc::new(Self {
+            ids,
+            chain,
+            offload,
+            peers: PeerTable::default(),
+            events: EventQueue::new(),
+            announced,
+        })
     }
 
     /// The chain that is served.
@@ -181,12 +206,11 @@ impl Exchange for Eth {
     }
 
     fn ids(&self) -> &[(ProtocolId, u32)] {
-        &IDS
+        &self.ids
     }
 
     fn capability(&self, version: u32) -> Option<Capability> {
-        // caps/eth.md: BlockRangeUpdate is the 18th message, from eth/69 on.
-        Some(Capability { name: NAME, version, messages: if version < ETH_69 { 17 } else { 18 } })
+        Some(capability(version))
     }
 
     fn message_name(&self, code: u8) -> Option<&'static str> {
