@@ -3,7 +3,7 @@ import base64, gzip, hashlib, hmac, json, os, re, secrets, shutil, signal, subpr
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from processes import Failed, Process, eventually, need
+from processes import Failed, Process, end_with_parent, eventually, need
 
 HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("TRUNKLINE_INTEROP_CACHE")
@@ -215,7 +215,8 @@ def run(command, secs, check=False):
     """A child that ends by itself."""
     command = [str(part) for part in command]
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=secs)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=secs,
+                              preexec_fn=end_with_parent)
     except subprocess.TimeoutExpired as late:
         output = (late.stdout or b"")[-1500:].decode(errors="replace")
         raise Failed(f"still running after {secs} s: {' '.join(command)[:300]}\n{output}") from None

@@ -25,7 +25,7 @@ def eventually(what, probe, secs, every=0.03):
     raise Failed(f"not within {secs} s: {what} (last answer {last!r})")
 
 
-def _end_with_parent():
+def end_with_parent():
     """Linux ends the child when the thread that started it ends, however that comes about."""
     try:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
@@ -42,7 +42,7 @@ class Process:
         self.started = time.monotonic()
         self.child = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                       stderr=subprocess.PIPE, text=True, errors="replace", env=env,
-                                      preexec_fn=_end_with_parent)
+                                      preexec_fn=end_with_parent)
         self.pid = self.child.pid
         self.readers = [threading.Thread(target=self._read, args=pair, daemon=True)
                         for pair in ((self.child.stdout, self.out), (self.child.stderr, self.err))]

@@ -1,31 +1,42 @@
 """How fast: our follower beside geth's on one geth, and our node as the server of both."""
-import statistics, time
+import os, resource, statistics, time
+from dataclasses import dataclass
 from geth import LISTEN_LIBP2P, LISTEN_RLPX, LONG, NEW, Lab, eventually, need
-from roles import wait_whole
+from roles import wait_whole, whole_follower
 
 RUNS = 3
 # Without state geth stops before the pivot, 64 blocks below the head.
 PIVOT = LONG.head - 65
 
 
+@dataclass
+class Run:
+    """One sync: how long, the follower's processor time, what it received."""
+    seconds: float
+    cpu: float
+    megabytes: float = 0.0
+
+
 def ours(lab, address):
-    """Seconds from the first dial to the verified head with all receipts, processor seconds, bytes in."""
-    node = lab.follower(LONG, "--connect", address)
-    end = node.reach_and_end(200)
+    """Our follower, from its first dial to the verified head with every receipt."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    end = whole_follower(lab, LONG, address).reach_and_end(200)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     need(end["receipts"] == {"held": LONG.head, "missing": 0}, f"receipts {end['receipts']}")
-    return end["ms"] / 1000, end["bytes_in"] / 1e6
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Run(end["ms"] / 1000, cpu, end["bytes_in"] / 1e6)
 
 
 def geths(lab, enode, there):
-    """Seconds from the forkchoice call until `there` holds."""
+    """geth's follower in snap mode, from the forkchoice call until `there` holds."""
     geth = lab.geth(NEW, LONG, name=f"rival-{len(lab.processes)}", mode="snap")
     geth.connect(enode)
-    start = time.monotonic()
+    start, cpu = time.monotonic(), geth.cpu_seconds()
     geth.forkchoice(LONG.head_hash)
     eventually("the end of geth's sync", lambda: there(geth), 200)
-    took = time.monotonic() - start
+    run = Run(time.monotonic() - start, geth.cpu_seconds() - cpu)
     geth.stop()
-    return took
+    return run
 
 
 def at_head(geth):
@@ -37,25 +48,26 @@ def at_pivot(geth):
     return syncing and int(syncing["currentBlock"], 16) >= PIVOT
 
 
-def row(what, seconds, megabytes=None, blocks=LONG.head):
-    median = statistics.median(seconds)
-    runs = ", ".join(f"{second:.2f}" for second in seconds)
-    rate = f"{megabytes / median:.1f}" if megabytes else "-"
-    return f"| {what} | {median:.2f} ({runs}) | {blocks / median:,.0f} | {rate} |"
+def median(runs, what="seconds"):
+    return statistics.median(getattr(run, what) for run in runs)
+
+
+def row(name, runs, blocks=LONG.head):
+    seconds, received = median(runs), median(runs, "megabytes")
+    each = ", ".join(f"{run.seconds:.2f}" for run in runs)
+    rate = f"{received / seconds:.1f}" if received else "-"
+    return f"| {name} | {seconds:.2f} ({each}) | {blocks / seconds:,.0f} | {rate} | {median(runs, 'cpu'):.1f} |"
 
 
 def speed():
     """The table of benches/README.md: medians of three runs that take turns."""
-    lines = ["| 20,000 blocks with receipts | s, median (runs) | blocks/s | MB/s in |", "|---|---|---|---|"]
+    load = os.getloadavg()[0]
     with Lab() as lab:
         source = lab.geth(NEW, LONG, imported=True, name="source")
         us, rival = [], []
         for _ in range(RUNS):
             us.append(ours(lab, source.enode))
             rival.append(geths(lab, source.enode, at_head))
-        lines.append(row("our follower, from geth", [took for took, _ in us], us[0][1]))
-        lines.append(row("geth's follower in snap mode, from the same geth", rival))
-        ratio = statistics.median(rival) / statistics.median(took for took, _ in us)
         server = lab.node(LONG, "--connect", source.enode, "--listen", LISTEN_RLPX, "--listen", LISTEN_LIBP2P,
                           "--ttl", "900s", name="our-server")
         wait_whole(server, LONG, 120)
@@ -65,8 +77,13 @@ def speed():
             rlpx.append(ours(lab, server.enode()))
             libp2p.append(ours(lab, server.addr()))
             geth.append(geths(lab, server.enode(), at_pivot))
-        lines.append(row("our follower, from our node over RLPx", [took for took, _ in rlpx], rlpx[0][1]))
-        lines.append(row("our follower, from our node over libp2p", [took for took, _ in libp2p], libp2p[0][1]))
-        lines.append(row("geth's follower in snap mode, from our node, up to the pivot", geth, blocks=PIVOT))
-    print("\n".join(lines), flush=True)
-    return f"{ratio:.2f} times as fast as geth's follower"
+    print("\n".join([
+        "| follower, server | s, median (runs) | blocks/s | MB/s in | CPU s of the follower |",
+        "|---|---|---|---|---|",
+        row("ours, geth", us),
+        row("geth in snap mode, the same geth", rival),
+        row("ours, ours over RLPx", rlpx),
+        row("ours, ours over libp2p", libp2p),
+        row("geth in snap mode up to the pivot, ours", geth, blocks=PIVOT),
+    ]), flush=True)
+    return f"{median(rival) / median(us):.2f} times as fast as geth's follower; load average before {load:.1f}"
