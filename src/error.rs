@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::disconnect::Disconnected;
+use crate::disconnect::{DisconnectReason, Disconnected};
 use crate::ids::{PeerId, ProtocolId};
 use crate::wire::DecodeError;
 
@@ -107,6 +107,15 @@ pub enum UpgradeError {
     /// The noise handshake failed.
     #[error("noise handshake failed: {0}")]
     Handshake(#[source] Box<libp2p_noise::Error>),
+    /// The RLPx handshake failed.
+    #[error("rlpx handshake failed: {0}")]
+    Rlpx(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The peer left with a reason instead of introducing itself.
+    #[error("refused by the peer: {0}")]
+    Refused(DisconnectReason),
+    /// The peer's introduction does not do: it was told this reason.
+    #[error("{0}")]
+    Unfit(DisconnectReason),
     /// The peer is authenticated, but it is not the one that was dialled.
     #[error("expected peer {expected}, met {actual}")]
     WrongIdentity {

@@ -29,6 +29,8 @@ use crate::session::PeerHandle;
 use crate::stats::RequestStats;
 use crate::trace::Trace;
 use crate::transport::addr::PeerAddr;
+#[cfg(feature = "rlpx")]
+use crate::transport::rlpx::{NodeKey, local::Local};
 
 /// A running node. Cheap to clone, usable from any thread and any tokio runtime.
 ///
@@ -258,7 +260,13 @@ async fn boot(
     let mut names: Vec<String> = router.ids().iter().map(|id| id.as_str().to_owned()).collect();
     names.push(identify::ID.as_str().to_owned());
     let identify = Identify::new(keypair.public(), config.agent.clone(), names);
-    identify.set_listen_addrs(listening.iter().filter(|addr| addr.endpoint.wire() == Wire::Libp2p).map(|addr| addr.endpoint.to_multiaddr()).collect());
+    identify.set_listen_addrs(
+        listening
+            .iter()
+            .filter(|addr| addr.endpoint.wire() == Wire::Libp2p)
+            .map(|addr| addr.endpoint.to_multiaddr())
+            .collect(),
+    );
     router.add_handler(identify::ID, Arc::new(identify));
     let config = Arc::new(config);
     let (events, first) = broadcast::channel(config.events_max);
@@ -273,6 +281,12 @@ async fn boot(
         Box::pin(futures::future::join_all(told).map(drop))
     }));
     let (manager_finished, manager_ended) = oneshot::channel();
+    #[cfg(feature = "rlpx")]
+    let rlpx = NodeKey::of(&keypair).map(|key| {
+        let port = listening.iter().find(|addr| addr.endpoint.wire() == Wire::Rlpx);
+        let port = port.and_then(|addr| addr.endpoint.port()).unwrap_or(0);
+        Local::new(key, &config.agent, port, router.offers())
+    });
     for addr in &listening {
         drop(events.send(NetworkEvent::Listening { addr: addr.clone() }));
     }
@@ -287,6 +301,8 @@ async fn boot(
         tracer: trace.tracer().clone(),
         publisher: Publisher::new(Arc::clone(&stats), table.clone(), trace.clone()),
         listeners,
+        #[cfg(feature = "rlpx")]
+        rlpx,
         finished: manager_finished,
     });
     let inner = Inner {

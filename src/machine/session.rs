@@ -171,13 +171,10 @@ impl<W, R: Rules> SessionMachine<W, R> {
         }
     }
 
-    /// A whole message arrived, over a transport that does not cut them.
+    /// A whole message arrived, over a transport that does not cut them and bounds their size.
     pub fn on_whole(&mut self, now: Instant, message: Message) {
         if self.phase == Phase::Over {
             return;
-        }
-        if 1 + message.body.len() > self.limits.segment.message_bytes_max {
-            return self.breach(Breach::TooLarge);
         }
         self.on_message(now, message);
     }

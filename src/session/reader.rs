@@ -3,7 +3,6 @@
 //! The first step of each stream is negotiation; its items then are batches of segments, one per
 //! read. No byte can arrive before somebody listens, because the listener is what reads it.
 
-use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 use futures::Stream;
 use futures::future::Either;
-use futures::io::{AsyncRead, AsyncReadExt, ReadHalf};
+use futures::io::{AsyncReadExt, ReadHalf};
 use futures::stream::{self, BoxStream, StreamExt};
 
 use super::message_writer::MessageWriter;
@@ -26,6 +25,7 @@ use crate::transport::TransportLimits;
 use crate::transport::channel::Channel;
 use crate::transport::mux::{Control, Substream};
 use crate::transport::negotiate::{self, NegotiateError, Negotiated};
+use crate::transport::scratch::{self, READ_BYTES as BATCH_BYTES};
 use crate::wire::segment::{Message, Segment, SegmentDecoder};
 
 /// A negotiated substream.
@@ -33,8 +33,6 @@ pub(crate) type LaneIo = Negotiated<Substream>;
 
 /// Segments of one batch.
 const BATCH_SEGMENTS: usize = 64;
-/// Bytes of one batch, and of the reads between two yields to other tasks.
-const BATCH_BYTES: usize = 64 << 10;
 
 /// What happens on one substream. `token` tells substreams of a session apart.
 pub(super) struct ReaderItem {
@@ -184,12 +182,6 @@ pub(super) fn channel(
     events.map(move |event| ReaderItem { token, event }).boxed()
 }
 
-thread_local! {
-    /// Where sockets are read into before the bytes find their place: one per thread, so that an
-    /// idle connection holds no buffer.
-    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; BATCH_BYTES]);
-}
-
 /// Reads segments in batches. Between two batches of a busy peer the others get their turn.
 struct Segments {
     io: ReadHalf<LaneIo>,
@@ -248,14 +240,7 @@ impl Stream for Segments {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let polled = SCRATCH.with_borrow_mut(|scratch| {
-                let polled = Pin::new(&mut this.io).poll_read(cx, scratch);
-                if let Poll::Ready(Ok(read)) = polled {
-                    this.buffer.extend_from_slice(&scratch[..read]);
-                }
-                polled
-            });
-            match polled {
+            match scratch::poll_read(&mut this.io, cx, &mut this.buffer) {
                 Poll::Ready(Ok(0)) => {
                     this.over = true;
                     return Poll::Ready(Some(ReaderEvent::Ended(None)));

@@ -123,9 +123,10 @@ impl FromStr for PeerAddr {
 
     fn from_str(text: &str) -> Result<Self, AddrError> {
         if text.starts_with("enode:") || text.starts_with("enr:") {
-            return node(text).map_err(|why| AddrError::Node { text: text.escape_default().to_string(), why });
+            return node(text)
+                .map_err(|why| AddrError::Node { text: text.escape_default().to_string(), why });
         }
-        let multiaddr = |spelling: &str| {
+        let multiaddr = |spelling: &str| -> Result<Multiaddr, AddrError> {
             spelling.parse().map_err(|error: multiaddr::Error| {
                 AddrError::Malformed(format!("{} ({error})", text.escape_default()))
             })

@@ -91,6 +91,7 @@ struct Sending {
     waker: Option<Waker>,
 }
 
+#[cfg_attr(not(feature = "rlpx"), expect(dead_code, reason = "only this wire has channels"))]
 impl Queue {
     /// Adds a channel; they are numbered from 0.
     pub(crate) fn add(&self) -> ChannelSender {

@@ -44,9 +44,9 @@ impl Enode {
         let id = point.as_bytes().get(1..).and_then(|key| NodeId::from_bytes(key).ok());
         let id = id.ok_or(EnodeError("an ENR with a bad key"))?;
         let v4 = record.ip4().map(|ip| (IpAddr::V4(ip), record.tcp4(), record.udp4()));
-        let v6 = record.ip6().map(|ip| {
-            (IpAddr::V6(ip), record.tcp6().or(record.tcp4()), record.udp6().or(record.udp4()))
-        });
+        let v6 = record
+            .ip6()
+            .map(|ip| (IpAddr::V6(ip), record.tcp6().or(record.tcp4()), record.udp6().or(record.udp4())));
         let (ip, tcp, udp) = v4.or(v6).ok_or(EnodeError("an ENR without an IP address"))?;
         Ok(Self { id, ip, tcp: tcp.unwrap_or(0), udp: udp.unwrap_or(0) })
     }
@@ -59,7 +59,8 @@ impl FromStr for Enode {
         let rest = text.strip_prefix("enode://").ok_or(EnodeError("does not begin with enode://"))?;
         let (key, place) = rest.split_once('@').ok_or(EnodeError("no @ behind the node's key"))?;
         let id = key.parse().map_err(|_| EnodeError("the key is not 128 hex digits of a secp256k1 key"))?;
-        let (place, query) = place.split_once('?').map_or((place, None), |(place, query)| (place, Some(query)));
+        let (place, query) =
+            place.split_once('?').map_or((place, None), |(place, query)| (place, Some(query)));
         let place = place.strip_suffix('/').unwrap_or(place);
         let tcp: SocketAddr = place.parse().map_err(|_| EnodeError("no IP:PORT behind the @"))?;
         let udp = match query {

@@ -17,6 +17,7 @@ pub mod negotiate;
 pub mod pipe;
 #[cfg(feature = "rlpx")]
 pub mod rlpx;
+pub(crate) mod scratch;
 pub mod substream;
 pub mod tcp;
 pub mod upgrade;

@@ -48,6 +48,7 @@ impl fmt::Display for MuxEnd {
 pub(super) type OpenReply = oneshot::Sender<io::Result<Substream>>;
 
 /// What a driver is asked for.
+#[cfg_attr(not(feature = "rlpx"), expect(dead_code, reason = "read by drivers with words for it"))]
 #[derive(Debug)]
 pub(super) enum Command {
     Open(OpenReply),

@@ -156,6 +156,11 @@ impl Ingress {
         Self { cipher: cipher(aes), mac, frame_bytes_max, expects: Expects::Header, wanted: HEADER }
     }
 
+    /// From now on frames may be so large.
+    pub(super) fn allow(&mut self, frame_bytes_max: usize) {
+        self.frame_bytes_max = frame_bytes_max;
+    }
+
     /// Takes the next frame off the front of `src`, once all of it is there, and gives its data
     /// (id and payload) as a part of the same memory.
     ///
