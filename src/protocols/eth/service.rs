@@ -29,9 +29,6 @@ static IDS: [(ProtocolId, u32); 3] = [
     (ProtocolId::new("/eth/68/1.0.0"), 68),
 ];
 
-/// An answer of more items than this is made through the offload.
-const INLINE_ITEMS_MAX: usize = 16;
-
 /// A message that inflates to more than this is read through the offload.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
 
@@ -79,6 +76,10 @@ impl Eth {
 
     /// Announces a block of a development chain to every eth peer: encoded once, the same bytes
     /// for all. Returns how many peers it was queued for: none, if the chain is past the merge.
+    ///
+    /// Our own profile has NewBlock in every version, on either wire. devp2p has it only up to eth/68:
+    /// over RLPx, a peer of another make that speaks eth/69 or later ends the session when it gets one.
+    /// So a chain that is made here and not merged is for nodes like this one, and for eth/68.
     pub fn announce_block(&self, block: &RawBlock, total_difficulty: U256) -> usize {
         if self.chain.status().merged {
             return 0;
@@ -218,7 +219,7 @@ impl Exchange for Eth {
         Box::pin(async move {
             if is_small(&request)? {
                 let (id, query) = read_query(from.version, &request)?;
-                if query.items_max() <= INLINE_ITEMS_MAX {
+                if query.is_light() {
                     return Ok(serve::answer(&*self.chain, from.version, id, &query));
                 }
             }
