@@ -285,4 +285,6 @@ fn read_query(version: u32, request: &Payload) -> Result<(u64, Query), ServeErro
 }
 
 #[cfg(test)]
+mod strict_tests;
+#[cfg(test)]
 mod tests;
