@@ -18,6 +18,8 @@ mod request;
 mod serve;
 mod service;
 mod status;
+#[cfg(test)]
+mod vectors;
 
 pub use chain::{Chain, ChainStatus};
 pub use events::{EVENT_BYTES_MAX, EVENTS_MAX, EthEvent, EthEvents};

@@ -35,9 +35,6 @@ pub fn capability(version: u32) -> Capability {
     Capability { name: NAME, version, messages: if version < ETH_69 { 17 } else { 18 } }
 }
 
-/// An answer of more items than this is made through the offload.
-const INLINE_ITEMS_MAX: usize = 16;
-
 /// A message that inflates to more than this is read through the offload.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
 
@@ -104,6 +101,10 @@ impl Eth {
 
     /// Announces a block of a development chain to every eth peer: encoded once, the same bytes
     /// for all. Returns how many peers it was queued for: none, if the chain is past the merge.
+    ///
+    /// Our own profile has NewBlock in every version, on either wire. devp2p has it only up to eth/68:
+    /// over RLPx, a peer of another make that speaks eth/69 or later ends the session when it gets one.
+    /// So a chain that is made here and not merged is for nodes like this one, and for eth/68.
     pub fn announce_block(&self, block: &RawBlock, total_difficulty: U256) -> usize {
         if self.chain.status().merged {
             return 0;
@@ -242,7 +243,7 @@ impl Exchange for Eth {
         Box::pin(async move {
             if is_small(&request)? {
                 let (id, query) = read_query(from.version, &request)?;
-                if query.items_max() <= INLINE_ITEMS_MAX {
+                if query.is_light() {
                     return Ok(serve::answer(&*self.chain, from.version, id, &query));
                 }
             }
@@ -307,5 +308,7 @@ fn read_query(version: u32, request: &Payload) -> Result<(u64, Query), ServeErro
     Ok(Query::decode(version, request.code, &plain)?)
 }
 
+#[cfg(test)]
+mod strict_tests;
 #[cfg(test)]
 mod tests;
