@@ -30,6 +30,8 @@ pub struct HeaderFacts {
     pub receipts_root: B256,
     /// The root of the withdrawals, from Shanghai on.
     pub withdrawals_root: Option<B256>,
+    /// The gas that the transactions used, which bounds how large their receipts can be.
+    pub gas_used: u64,
     /// Seconds since 1970.
     pub timestamp: u64,
     /// The difficulty; zero past the merge.
@@ -60,7 +62,7 @@ impl HeaderFacts {
         let difficulty = next(fields, "difficulty", u256)?;
         let number = next(fields, "block number", Item::u64)?;
         next(fields, "gas limit", Item::u64)?;
-        next(fields, "gas used", Item::u64)?;
+        let gas_used = next(fields, "gas used", Item::u64)?;
         let timestamp = next(fields, "timestamp", Item::u64)?;
         if next(fields, "extra data", Item::string)?.len() > EXTRA_DATA_BYTES_MAX {
             return Err(DecodeError::Invalid("extra data"));
@@ -99,6 +101,7 @@ impl HeaderFacts {
             transactions_root,
             receipts_root,
             withdrawals_root,
+            gas_used,
             timestamp,
             difficulty,
         })

@@ -86,6 +86,16 @@ pub enum VerifyError {
         /// The parent hash in the header.
         got: B256,
     },
+    /// There are more or fewer of these than the block has transactions.
+    #[error("{got} {part} where the block has {expected}")]
+    Count {
+        /// The part.
+        part: Part,
+        /// How many there should be.
+        expected: usize,
+        /// How many there are.
+        got: usize,
+    },
     /// Hash or root of this part is not the one in the header.
     #[error("the {0} are not those that the header commits to")]
     Mismatch(Part),

@@ -163,6 +163,13 @@ pub trait Request: Send + 'static {
     /// The [`Exchange::name`] this question belongs to.
     fn exchange() -> &'static str;
 
+    /// Whether a version has words for this question. If not, it ends as
+    /// [`RequestError::Unsupported`](crate::error::RequestError::Unsupported) and nothing is sent.
+    fn can_be_asked(&self, version: u32) -> bool {
+        let _ = version;
+        true
+    }
+
     /// The body of the question, ready for the wire.
     fn encode(&self, version: u32, id: u64) -> Bytes;
 

@@ -67,7 +67,8 @@ impl<'a> OpenRequest<'a> {
         if let Some(ended) = shared.ended.get().copied() {
             return Err(disconnected(ended));
         }
-        let version = lane.version().ok_or_else(unsupported)?;
+        let version = lane.version().filter(|version| request.can_be_asked(*version));
+        let version = version.ok_or_else(unsupported)?;
         let permit = lane.slots.take().ok_or(RequestError::Busy)?;
         let id = permit.id();
         let question = Payload { code: R::CODE, body: request.encode(version, id.as_u64()) };

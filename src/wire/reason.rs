@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::rlp::{EMPTY_LIST, EMPTY_STRING};
+use super::rlp::{self, EMPTY_LIST, EMPTY_STRING};
 use super::snappy;
 
 /// The most bytes a Disconnect is inflated to. A reason takes two.
@@ -13,9 +13,10 @@ const INFLATED_MAX: usize = 16;
 
 /// The list `[reason]`, as one snappy block if the connection compresses.
 pub fn encode(reason: u8, compressed: bool) -> Bytes {
-    // In RLP the integer 0 is the empty string.
-    let rlp = [EMPTY_LIST + 1, if reason == 0 { EMPTY_STRING } else { reason }];
-    if compressed { snappy::compress(&rlp) } else { Bytes::copy_from_slice(&rlp) }
+    let mut rlp = Vec::with_capacity(3);
+    rlp::put_list_head(rlp::u64_len(u64::from(reason)), &mut rlp);
+    rlp::put_u64(u64::from(reason), &mut rlp);
+    if compressed { snappy::compress(&rlp) } else { Bytes::from(rlp) }
 }
 
 /// The reason number: `[n]`, `[]`, a bare byte or nothing at all, compressed or not. What is none
@@ -39,12 +40,46 @@ fn number(rlp: &[u8]) -> Option<u8> {
 mod tests {
     use super::*;
 
+    /// Every way to spell each number that somebody uses.
+    fn spellings(number: u8) -> Vec<Vec<u8>> {
+        let zero = [&[][..], &[0xc0], &[0xc1, 0x80], &[0x80], &[0xc1, 0x00], &[0x00]].map(<[u8]>::to_vec);
+        if number == 0 { zero.to_vec() } else { vec![vec![0xc1, number], vec![number]] }
+    }
+
+    /// devp2p.md sections 3 and 10; B15: before Hello, too, where nothing is compressed yet.
     #[test]
     fn every_spelling_of_a_reason_is_understood() {
-        for (bytes, code) in
-            [(&[0xc1, 0x04][..], 4), (&[0xc0], 0), (&[0xc1, 0x80], 0), (&[0x05], 5), (&[0x80], 0), (&[], 0)]
-        {
-            assert_eq!(decode(bytes), code, "{bytes:02x?}");
+        for number in 0..EMPTY_STRING {
+            for plain in spellings(number) {
+                assert_eq!(decode(&plain), number, "{plain:02x?}");
+                assert_eq!(decode(&snappy::compress(&plain)), number, "{plain:02x?} compressed");
+            }
+        }
+    }
+
+    #[test]
+    fn what_we_send_is_a_list_of_one() {
+        assert_eq!(encode(0x04, false)[..], [0xc1, 0x04]);
+        assert_eq!(encode(0, false)[..], [0xc1, 0x80]);
+        for number in 0..EMPTY_STRING {
+            assert_eq!(decode(&encode(number, false)), number);
+            assert_eq!(decode(&encode(number, true)), number);
+            assert_eq!(snappy::inflate(&encode(number, true), 2), Ok(encode(number, false)));
+        }
+    }
+
+    /// B15, E7: a reason that is none, or claims to inflate to 4 GiB, is no reason.
+    #[test]
+    fn junk_is_no_reason() {
+        for junk in [
+            &[0xff, 0xff, 0xff, 0xff, 0x0f, 0x00][..],
+            &[0xc2, 0x01, 0x02],
+            &[0x81, 0x90],
+            &[0xc1, 0xc0],
+            &[0xff; 40],
+            &snappy::compress(&[4; 1000]),
+        ] {
+            assert_eq!(decode(junk), 0, "{junk:02x?}");
         }
     }
 }

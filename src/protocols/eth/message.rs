@@ -15,7 +15,7 @@ use crate::wire::{DecodeError, Encode, rlp, snappy};
 pub(super) use crate::chain::values::{hash, typed, u256};
 pub use crate::chain::verify::{HEADER_BYTES_MIN, TRANSACTION_BYTES_MIN, WITHDRAWAL_BYTES_MIN};
 
-/// The codes of eth/68 and eth/69.
+/// The codes of eth/68, eth/69 and eth/70.
 pub mod code {
     /// The handshake.
     pub const STATUS: u8 = 0x00;
@@ -70,6 +70,9 @@ pub mod code {
 
 /// The first version with the flat receipts, the short Status and BlockRangeUpdate.
 pub const ETH_69: u32 = 69;
+
+/// The first version in which a block's receipts may come in parts (EIP-7975).
+pub const ETH_70: u32 = 70;
 
 /// The largest message inflated, in bytes (eth-stream section 2).
 pub const INFLATED_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -152,6 +155,18 @@ pub(super) fn each<'a, T>(
         values.push(decode(item)?);
     }
     Ok(values)
+}
+
+/// The items of an answer's list. More than were asked for, or one below the least size an item can
+/// have, is refused here, before anything is made of them.
+pub(super) fn asked_items(list: Item<'_>, asked: u64, least: usize) -> Result<List<'_>, DecodeError> {
+    let items = list.list()?;
+    match items.count(least)? {
+        got if got as u64 > asked => {
+            Err(DecodeError::Excess { got, asked: usize::try_from(asked).unwrap_or(usize::MAX) })
+        }
+        _ => Ok(items),
+    }
 }
 
 /// Whether these are the fields of a body: `transactions, ommers, withdrawals?`, each of items that

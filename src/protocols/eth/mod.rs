@@ -1,4 +1,4 @@
-//! eth/68 and eth/69: handshake, questions and answers, announcements.
+//! eth/68, eth/69 and eth/70: handshake, questions and answers, announcements.
 //!
 //! Owns: the messages of eth, what we answer, who our eth peers are and what they claim. Never: a
 //! socket, a session, a verdict about a chain. Data goes from the session through [`Eth`] to the
@@ -25,11 +25,11 @@ pub use gossip::{
     BlockRangeUpdate, NewBlock, NewBlockHashes, NewPooledTransactionHashes, PooledHash, Transactions,
 };
 pub use message::{
-    ETH_69, HEADER_BYTES_MIN, INFLATED_BYTES_MAX, ITEMS_MAX, LOG_BYTES_MIN, MESSAGE_BYTES_MAX,
+    ETH_69, ETH_70, HEADER_BYTES_MIN, INFLATED_BYTES_MAX, ITEMS_MAX, LOG_BYTES_MIN, MESSAGE_BYTES_MAX,
     TRANSACTION_BYTES_MIN, Transaction, WITHDRAWAL_BYTES_MIN, classify, code, inflate, payload,
 };
 pub use peers::{Claim, EthPeer, PEERS_MAX};
 pub use query::{GetBlockBodies, GetBlockHeaders, GetPooledTransactions, GetReceipts, HashOrNumber, Query};
-pub use request::{ListRequest, NAME, Raw};
+pub use request::{ListRequest, NAME, Raw, ReceiptLists, Receipts};
 pub use service::Eth;
 pub use status::{Status, StatusClaim};

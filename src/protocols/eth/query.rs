@@ -1,11 +1,12 @@
 //! The questions of eth and the lists that answer them, as they go over the wire.
 //!
-//! Every question is `[request id, argument]`, every answer `[request id, [item, ...]]`.
+//! Every question is `[request id, argument]`, every answer `[request id, [item, ...]]`; from eth/70
+//! receipts have a number between the two, in the question and in the answer.
 
 use alloy_primitives::B256;
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::message::{HASH_BYTES, ITEMS_MAX, code, hash, put_hashes};
+use super::message::{ETH_70, HASH_BYTES, ITEMS_MAX, asked_items, code, hash, put_hashes};
 use crate::wire::rlp::{Item, List};
 use crate::wire::{DecodeError, rlp};
 
@@ -101,6 +102,25 @@ pub struct GetBlockBodies {
 pub struct GetReceipts {
     /// The blocks, in the order in which answers come, until the first that the peer does not have.
     pub hashes: Vec<B256>,
+    /// The place, in the first block, of the first receipt wanted; the blocks behind it are wanted
+    /// whole. Up to eth/69 it cannot be said: there a question with another one than 0 ends as
+    /// [`Unsupported`](crate::error::RequestError::Unsupported) and nothing is sent.
+    pub first_index: u64,
+}
+
+impl GetReceipts {
+    /// Asks for all receipts of these blocks; what is beyond 1,024 blocks is cut off, because no
+    /// answer has more.
+    pub fn new(mut hashes: Vec<B256>) -> Self {
+        hashes.truncate(ITEMS_MAX);
+        Self { hashes, first_index: 0 }
+    }
+
+    /// The same, from this receipt of the first block on: how the rest of a block is asked for whose
+    /// receipts came in part ([`ReceiptLists::last_incomplete`](super::ReceiptLists::last_incomplete)).
+    pub fn from_index(self, first_index: u64) -> Self {
+        Self { first_index, ..self }
+    }
 }
 
 /// Asks for transactions by hash.
@@ -123,7 +143,7 @@ macro_rules! by_hashes {
     )*};
 }
 
-by_hashes!(GetBlockBodies, GetReceipts, GetPooledTransactions);
+by_hashes!(GetBlockBodies, GetPooledTransactions);
 
 /// Any of the questions, as we answer them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,15 +161,17 @@ pub enum Query {
 impl Query {
     /// Reads a question and its request id. Of a list of hashes the first 1,024 are kept: nothing
     /// beyond them is answered.
-    pub fn decode(code: u8, plain: &[u8]) -> Result<(u64, Self), DecodeError> {
+    pub fn decode(version: u32, code: u8, plain: &[u8]) -> Result<(u64, Self), DecodeError> {
         let mut fields = List::whole(plain)?;
         let id = fields.item()?.u64()?;
+        let indexed = code == code::GET_RECEIPTS && version >= ETH_70;
+        let first_index = if indexed { fields.item()?.u64()? } else { 0 };
         let argument = fields.item()?;
         fields.end()?;
         let query = match code {
             code::GET_BLOCK_HEADERS => Self::Headers(GetBlockHeaders::decode(argument)?),
             code::GET_BLOCK_BODIES => Self::Bodies(GetBlockBodies { hashes: hashes(argument)? }),
-            code::GET_RECEIPTS => Self::Receipts(GetReceipts { hashes: hashes(argument)? }),
+            code::GET_RECEIPTS => Self::Receipts(GetReceipts { hashes: hashes(argument)?, first_index }),
             code::GET_POOLED_TRANSACTIONS => {
                 Self::PooledTransactions(GetPooledTransactions { hashes: hashes(argument)? })
             }
@@ -172,7 +194,9 @@ impl Query {
     pub fn items_max(&self) -> usize {
         match self {
             Self::Headers(query) => usize::try_from(query.limit).unwrap_or(usize::MAX).min(ITEMS_MAX),
-            Self::Bodies(GetBlockBodies { hashes }) | Self::Receipts(GetReceipts { hashes }) => hashes.len(),
+            Self::Bodies(GetBlockBodies { hashes }) | Self::Receipts(GetReceipts { hashes, .. }) => {
+                hashes.len()
+            }
             Self::PooledTransactions(_) => 0,
         }
     }
@@ -191,40 +215,83 @@ pub(super) fn encode_headers(id: u64, query: &GetBlockHeaders) -> BytesMut {
 
 /// The RLP of a question by hashes.
 pub(super) fn encode_hashes(id: u64, hashes: &[B256]) -> BytesMut {
+    encode_hashes_from(id, None, hashes)
+}
+
+/// The RLP of a question about receipts, which starts at its index only from eth/70 on.
+pub(super) fn encode_receipts(version: u32, id: u64, query: &GetReceipts) -> BytesMut {
+    encode_hashes_from(id, (version >= ETH_70).then_some(query.first_index), &query.hashes)
+}
+
+fn encode_hashes_from(id: u64, first: Option<u64>, hashes: &[B256]) -> BytesMut {
     let list_len = rlp::item_len(hashes.len() * HASH_BYTES);
-    let payload_len = rlp::u64_len(id) + list_len;
-    let mut out = BytesMut::with_capacity(rlp::item_len(payload_len));
-    rlp::put_list_head(payload_len, &mut out);
-    rlp::put_u64(id, &mut out);
+    let mut out = begin(id, first, list_len);
     put_hashes(hashes, &mut out);
     out
 }
 
 /// The RLP of an answer.
 pub(super) fn encode_answer(id: u64, items: &[Bytes]) -> BytesMut {
-    let items_len: usize = items.iter().map(Bytes::len).sum();
-    let payload_len = rlp::u64_len(id) + rlp::item_len(items_len);
+    put_items(begin(id, None, rlp::item_len(items_len(items))), items)
+}
+
+/// The RLP of an answer with receipts, as the version has it: `incomplete` is said from eth/70 on.
+pub(super) fn encode_receipt_lists(version: u32, id: u64, lists: &[Bytes], incomplete: bool) -> BytesMut {
+    let flag = (version >= ETH_70).then_some(u64::from(incomplete));
+    put_items(begin(id, flag, rlp::item_len(items_len(lists))), lists)
+}
+
+/// The head of a message, its request id, and the number that some have behind it.
+fn begin(id: u64, number: Option<u64>, argument_len: usize) -> BytesMut {
+    let payload_len = rlp::u64_len(id) + number.map_or(0, rlp::u64_len) + argument_len;
     let mut out = BytesMut::with_capacity(rlp::item_len(payload_len));
     rlp::put_list_head(payload_len, &mut out);
     rlp::put_u64(id, &mut out);
-    rlp::put_list_head(items_len, &mut out);
+    if let Some(number) = number {
+        rlp::put_u64(number, &mut out);
+    }
+    out
+}
+
+fn items_len(items: &[Bytes]) -> usize {
+    items.iter().map(Bytes::len).sum()
+}
+
+fn put_items(mut out: BytesMut, items: &[Bytes]) -> BytesMut {
+    rlp::put_list_head(items_len(items), &mut out);
     items.iter().for_each(|item| out.put_slice(item));
     out
 }
 
-/// The items of an answer. More than were asked for, or one below the least size an item can have,
-/// is refused here, before anything is made of them.
-pub(super) fn answer_items(plain: &[u8], asked: u64, least: usize) -> Result<(usize, List<'_>), DecodeError> {
+/// The items of an answer, not more than were asked for.
+pub(super) fn answer_items(plain: &[u8], asked: u64, least: usize) -> Result<List<'_>, DecodeError> {
     let mut fields = List::whole(plain)?;
     fields.item()?.u64()?;
-    let items = fields.item()?.list()?;
+    let items = fields.item()?;
     fields.end()?;
-    let got = items.count(least)?;
-    if got as u64 > asked {
-        return Err(DecodeError::Excess { got, asked: usize::try_from(asked).unwrap_or(usize::MAX) });
-    }
-    Ok((got, items))
+    asked_items(items, asked, least)
 }
+
+/// The lists of an answer with receipts, and whether the last of them is only the front of a block's.
+pub(super) fn answer_receipts(
+    version: u32,
+    plain: &[u8],
+    asked: u64,
+) -> Result<(List<'_>, bool), DecodeError> {
+    let mut fields = List::whole(plain)?;
+    fields.item()?.u64()?;
+    let incomplete = match if version >= ETH_70 { fields.item()?.u64()? } else { 0 } {
+        0 => false,
+        1 => true,
+        _ => return Err(DecodeError::Invalid("incomplete flag")),
+    };
+    let items = fields.item()?;
+    fields.end()?;
+    Ok((asked_items(items, asked, RECEIPT_LIST_BYTES_MIN)?, incomplete))
+}
+
+/// The least the receipts of a block take: an empty list.
+const RECEIPT_LIST_BYTES_MIN: usize = 1;
 
 fn hashes(argument: Item<'_>) -> Result<Vec<B256>, DecodeError> {
     let mut items = argument.list()?;
@@ -239,107 +306,4 @@ fn hashes(argument: Item<'_>) -> Result<Vec<B256>, DecodeError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::fixtures::{Junk, unhex};
-
-    fn encoded(id: u64, query: &Query) -> BytesMut {
-        match query {
-            Query::Headers(query) => encode_headers(id, query),
-            Query::Bodies(GetBlockBodies { hashes })
-            | Query::Receipts(GetReceipts { hashes })
-            | Query::PooledTransactions(GetPooledTransactions { hashes }) => encode_hashes(id, hashes),
-        }
-    }
-
-    fn code_of(query: &Query) -> u8 {
-        match query.answer_code() {
-            code::RECEIPTS => code::GET_RECEIPTS,
-            answer => answer - 1,
-        }
-    }
-
-    fn samples() -> Vec<(u64, Query)> {
-        let hash = B256::repeat_byte(7);
-        let extreme = GetBlockHeaders {
-            start: HashOrNumber::Number(u64::MAX),
-            limit: u64::MAX,
-            skip: u64::MAX,
-            reverse: true,
-        };
-        vec![
-            (7, Query::Headers(GetBlockHeaders::range(1, 2))),
-            (0, Query::Headers(GetBlockHeaders::by_hash(hash, 1_024).skip(300).reverse())),
-            (u64::MAX, Query::Headers(extreme)),
-            (128, Query::Bodies(GetBlockBodies::new(vec![]))),
-            (1, Query::Bodies(GetBlockBodies::new(vec![hash]))),
-            (1, Query::Receipts(GetReceipts::new(vec![hash; 3]))),
-            (1 << 40, Query::PooledTransactions(GetPooledTransactions::new(vec![hash; 256]))),
-        ]
-    }
-
-    #[test]
-    fn the_vector_of_the_profile_holds() {
-        let query = GetBlockHeaders::range(1, 2);
-        assert_eq!(encode_headers(7, &query), unhex("c607c401028080"));
-        assert_eq!(encode_answer(7, &[]), unhex("c207c0"));
-    }
-
-    /// E3, E4: round trips, every truncation, something behind, an extra element in either list.
-    #[test]
-    fn questions_are_read_exactly() {
-        for (id, query) in samples() {
-            let bytes = encoded(id, &query);
-            let code = code_of(&query);
-            assert_eq!(Query::decode(code, &bytes), Ok((id, query.clone())));
-            for cut in 0..bytes.len() {
-                assert!(Query::decode(code, &bytes[..cut]).is_err());
-            }
-            let mut behind = bytes.to_vec();
-            behind.push(0x80);
-            assert_eq!(Query::decode(code, &behind), Err(DecodeError::Trailing));
-        }
-        let malformed = ["c707c40102808080", "c707c50102808080", "c607c401028002", "c607c301020a", "c10701"];
-        for hex in malformed {
-            assert!(Query::decode(code::GET_BLOCK_HEADERS, &unhex(hex)).is_err(), "{hex}");
-        }
-        assert!(Query::decode(code::GET_BLOCK_BODIES, &unhex("c307c180")).is_err());
-    }
-
-    #[test]
-    fn a_question_with_more_hashes_than_we_answer_keeps_the_first() {
-        let hashes: Vec<_> = (0..ITEMS_MAX + 1).map(|n| B256::with_last_byte(n as u8)).collect();
-        let bytes = encode_hashes(1, &hashes);
-        let (_, query) = Query::decode(code::GET_RECEIPTS, &bytes).unwrap();
-        assert_eq!(query, Query::Receipts(GetReceipts::new(hashes)));
-        assert_eq!(query.items_max(), ITEMS_MAX);
-    }
-
-    /// E5, F18: the count is refused before any item is looked into.
-    #[test]
-    fn an_answer_with_more_than_was_asked_for_is_refused() {
-        let items = vec![Bytes::from_static(&[0x01, 0xc0]); 1];
-        assert!(answer_items(&encode_answer(1, &items), 1, 1).is_err(), "an item is two of them");
-        let items = vec![Bytes::from_static(&[0xc0]); 5];
-        let answer = encode_answer(1, &items);
-        assert_eq!(answer_items(&answer, 5, 1).unwrap().0, 5);
-        assert_eq!(answer_items(&answer, 4, 1), Err(DecodeError::Excess { got: 5, asked: 4 }));
-        assert_eq!(answer_items(&answer, 5, 2), Err(DecodeError::Invalid("item size")));
-    }
-
-    #[test]
-    fn junk_in_a_question_is_read_canonically_or_not_at_all() {
-        let mut junk = Junk::seeded(9);
-        for (id, query) in samples() {
-            let bytes = encoded(id, &query);
-            for _ in 0..3_000 {
-                let mut bytes = bytes.to_vec();
-                let at = junk.below(bytes.len());
-                bytes[at] = junk.next() as u8;
-                if let Ok((id, read)) = Query::decode(code_of(&query), &bytes) {
-                    assert_eq!(encoded(id, &read), bytes);
-                }
-            }
-        }
-    }
-}
+mod tests;

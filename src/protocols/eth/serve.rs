@@ -2,12 +2,18 @@
 //!
 //! An answer has at most 1,024 items and ends with the item that brings it to 2 MiB (caps/eth.md).
 //! It may be shorter than asked for, and empty; it is never an error.
+//!
+//! Peers such as geth take no message above 10 MiB inflated, so none of ours is larger, with one
+//! exception: a single item that is larger by itself, up to the 16 MiB which a message may have on
+//! either wire. Real receipts of one block are (up to eth/69, where they cannot be cut), and geth
+//! sends them as well. A receiver that refuses them would not get that block from anybody, and one
+//! that takes them, as we do, gets it.
 
 use bytes::Bytes;
 
 use super::chain::Chain;
-use super::message::{ETH_69, INFLATED_BYTES_MAX, ITEMS_MAX, MESSAGE_BYTES_MAX};
-use super::query::{GetBlockHeaders, HashOrNumber, Query, encode_answer};
+use super::message::{ETH_69, ETH_70, INFLATED_BYTES_MAX, ITEMS_MAX, MESSAGE_BYTES_MAX};
+use super::query::{GetBlockHeaders, GetReceipts, HashOrNumber, Query, encode_answer, encode_receipt_lists};
 use super::receipts;
 use crate::protocols::Payload;
 use crate::wire::snappy;
@@ -15,35 +21,45 @@ use crate::wire::snappy;
 /// An answer ends with the item that brings it here, in bytes of RLP.
 const ANSWER_BYTES_SOFT: usize = 2 * 1024 * 1024;
 
+/// The items of an answer take no more, unless there is only one. What is left of 10 MiB is more than
+/// its heads, its request id, and what compression adds to bytes that cannot be compressed.
+const ANSWER_BYTES_MAX: usize = 10 * 1024 * 1024 - 64 * 1024;
+
 /// What the heads of an answer and its request id take at most, in bytes.
 const ENVELOPE_BYTES: usize = 32;
 
 /// The answer to a question with this id, compressed.
 pub(super) fn answer(chain: &dyn Chain, version: u32, id: u64, query: &Query) -> Payload {
-    let mut items = match query {
-        Query::Headers(query) => headers(chain, query),
-        Query::Bodies(query) => {
-            // Unknown ones are left out.
-            gather(query.hashes.iter().filter_map(|hash| chain.body(hash)))
-        }
+    let (mut items, mut incomplete) = match query {
+        Query::Headers(query) => (headers(chain, query), false),
+        // Unknown ones are left out.
+        Query::Bodies(query) => (gather(query.hashes.iter().filter_map(|hash| chain.body(hash))), false),
+        Query::Receipts(query) if version >= ETH_70 => parts_of_receipts(chain, query),
         Query::Receipts(query) => {
             // The first unknown one ends the answer.
-            gather(query.hashes.iter().map_while(|hash| {
+            let lists = query.hashes.iter().map_while(|hash| {
                 let consensus = chain.receipts(hash)?;
                 if version < ETH_69 { Some(consensus) } else { receipts::flatten(&consensus).ok() }
-            }))
+            });
+            (gather(lists), false)
         }
         // We keep no pool.
-        Query::PooledTransactions(_) => Vec::new(),
+        Query::PooledTransactions(_) => (Vec::new(), false),
     };
-    let code = query.answer_code();
-    let mut body = snappy::compress(&encode_answer(id, &items));
+    let encode = |items: &[Bytes], incomplete| {
+        snappy::compress(&match query {
+            Query::Receipts(_) => encode_receipt_lists(version, id, items, incomplete),
+            _ => encode_answer(id, items),
+        })
+    };
+    let mut body = encode(&items, incomplete);
     if body.len() >= MESSAGE_BYTES_MAX {
         // Everything but the last item is below the soft limit, so without it there is room.
         items.pop();
-        body = snappy::compress(&encode_answer(id, &items));
+        incomplete = false;
+        body = encode(&items, incomplete);
     }
-    Payload { code, body }
+    Payload { code: query.answer_code(), body }
 }
 
 /// Takes items until there are 1,024 of them, until they have 2 MiB, or until one more would not
@@ -53,7 +69,8 @@ fn gather(items: impl Iterator<Item = Bytes>) -> Vec<Bytes> {
     let mut bytes = 0;
     for item in items.take(ITEMS_MAX) {
         bytes += item.len();
-        if bytes > INFLATED_BYTES_MAX - ENVELOPE_BYTES {
+        let max = if gathered.is_empty() { INFLATED_BYTES_MAX - ENVELOPE_BYTES } else { ANSWER_BYTES_MAX };
+        if bytes > max {
             break;
         }
         gathered.push(item);
@@ -62,6 +79,29 @@ fn gather(items: impl Iterator<Item = Bytes>) -> Vec<Bytes> {
         }
     }
     gathered
+}
+
+/// The receipts of blocks as eth/70 has them: the same limits, but a list that would not fit is cut
+/// behind the last receipt that does. The flag says that this was done.
+fn parts_of_receipts(chain: &dyn Chain, query: &GetReceipts) -> (Vec<Bytes>, bool) {
+    let mut lists: Vec<Bytes> = Vec::new();
+    let mut bytes = 0;
+    for hash in query.hashes.iter().take(ITEMS_MAX) {
+        let Some(consensus) = chain.receipts(hash) else { break };
+        let first = if lists.is_empty() { query.first_index } else { 0 };
+        let Ok(Some(part)) = receipts::flatten_part(&consensus, first, ANSWER_BYTES_MAX - bytes) else {
+            break;
+        };
+        bytes += part.list.len();
+        lists.push(part.list);
+        if part.incomplete {
+            return (lists, true);
+        }
+        if bytes >= ANSWER_BYTES_SOFT {
+            break;
+        }
+    }
+    (lists, false)
 }
 
 /// Headers of the canonical chain until the first gap, the limit, or an end of the number range.
@@ -80,117 +120,4 @@ fn headers(chain: &dyn Chain, query: &GetBlockHeaders) -> Vec<Bytes> {
 }
 
 #[cfg(test)]
-mod tests {
-    use alloy_primitives::B256;
-
-    use super::super::message::inflate;
-    use super::super::query::{
-        GetBlockBodies, GetPooledTransactions, GetReceipts, HashOrNumber, answer_items,
-    };
-    use super::*;
-    use crate::protocols::eth::fixtures::{FakeChain, consensus_receipts, receipts as typed_receipts};
-
-    fn items(chain: &FakeChain, version: u32, query: Query) -> Vec<Bytes> {
-        let payload = answer(chain, version, 5, &query);
-        assert_eq!(payload.code, query.answer_code());
-        assert!(payload.body.len() < MESSAGE_BYTES_MAX);
-        let plain = inflate(&payload.body).unwrap();
-        let (count, mut list) = answer_items(&plain, u64::MAX, 1).unwrap();
-        (0..count).map(|_| Bytes::copy_from_slice(list.item().unwrap().encoded())).collect()
-    }
-
-    fn numbers(chain: &FakeChain, query: GetBlockHeaders) -> Vec<u64> {
-        let items = items(chain, 69, Query::Headers(query));
-        items.iter().map(|item| chain.number_of(item)).collect()
-    }
-
-    #[test]
-    fn headers_follow_the_direction_the_limit_and_the_skip() {
-        let chain = FakeChain::of(600);
-        let range = GetBlockHeaders::range;
-        assert_eq!(numbers(&chain, range(1, 3)), [1, 2, 3]);
-        assert_eq!(numbers(&chain, range(10, 3).skip(1)), [10, 12, 14]);
-        assert_eq!(numbers(&chain, range(10, 3).reverse()), [10, 9, 8]);
-        assert_eq!(numbers(&chain, GetBlockHeaders::by_hash(chain.hash(7), 2)), [7, 8]);
-        assert_eq!(numbers(&chain, GetBlockHeaders::by_hash(chain.hash(7), 2).skip(2).reverse()), [7, 4]);
-        assert_eq!(numbers(&chain, range(595, 20)), [595, 596, 597, 598, 599, 600]);
-        assert!(numbers(&chain, range(601, 20)).is_empty());
-        assert!(numbers(&chain, GetBlockHeaders::by_hash(B256::repeat_byte(9), 5)).is_empty());
-    }
-
-    /// G10: the ends of the number range, in a build that checks overflow.
-    #[test]
-    fn extreme_questions_are_answered_and_never_overflow() {
-        let chain = FakeChain::of(600);
-        let range = |start, limit, skip| GetBlockHeaders {
-            start: HashOrNumber::Number(start),
-            limit,
-            skip,
-            reverse: false,
-        };
-        assert_eq!(numbers(&chain, range(3, u64::MAX, u64::MAX)), [3]);
-        assert_eq!(numbers(&chain, range(3, u64::MAX, u64::MAX).reverse()), [3]);
-        assert_eq!(numbers(&chain, range(3, u64::MAX, u64::MAX - 1)), [3]);
-        assert_eq!(numbers(&chain, range(0, u64::MAX, 0).reverse()), [0]);
-        assert_eq!(numbers(&chain, range(2, u64::MAX, 0).reverse()), [2, 1, 0]);
-        assert!(numbers(&chain, range(1, 0, 0)).is_empty());
-        assert!(numbers(&chain, range(u64::MAX, u64::MAX, 0)).is_empty());
-        assert_eq!(numbers(&chain, range(0, u64::MAX, 0)).len(), 601);
-    }
-
-    #[test]
-    fn a_gap_ends_the_headers() {
-        let mut chain = FakeChain::of(20);
-        chain.forget(5);
-        assert_eq!(numbers(&chain, GetBlockHeaders::range(3, 10)), [3, 4]);
-        assert_eq!(numbers(&chain, GetBlockHeaders::range(7, 10).reverse()), [7, 6]);
-    }
-
-    #[test]
-    fn an_answer_has_at_most_1024_items() {
-        let chain = FakeChain::of(1_100);
-        let all = GetBlockHeaders { start: HashOrNumber::Number(1), limit: 2_000, skip: 0, reverse: false };
-        assert_eq!(numbers(&chain, all).len(), ITEMS_MAX);
-    }
-
-    #[test]
-    fn bodies_skip_what_is_unknown_and_receipts_stop_there() {
-        let chain = FakeChain::of(10);
-        let asked = vec![chain.hash(4), B256::repeat_byte(9), chain.hash(2)];
-        let bodies = items(&chain, 69, Query::Bodies(GetBlockBodies::new(asked.clone())));
-        assert_eq!(bodies, [chain.body(&chain.hash(4)).unwrap(), chain.body(&chain.hash(2)).unwrap()]);
-        let receipts = items(&chain, 69, Query::Receipts(GetReceipts::new(asked.clone())));
-        assert_eq!(receipts.len(), 1);
-        let pooled = Query::PooledTransactions(GetPooledTransactions::new(asked));
-        assert_eq!(items(&chain, 69, pooled), Vec::<Bytes>::new());
-    }
-
-    #[test]
-    fn receipts_have_the_form_of_the_version() {
-        let chain = FakeChain::of(3);
-        let query = Query::Receipts(GetReceipts::new(vec![chain.hash(1)]));
-        let consensus = consensus_receipts(&typed_receipts());
-        assert_eq!(items(&chain, 68, query.clone()), std::slice::from_ref(&consensus));
-        assert_eq!(items(&chain, 69, query), [receipts::flatten(&consensus).unwrap()]);
-    }
-
-    /// G11: the soft limit ends an answer with the item that reaches it; an item that no message
-    /// can carry is left out, inflated or as sent.
-    #[test]
-    fn an_answer_ends_with_the_item_that_reaches_its_soft_limit() {
-        let mut chain = FakeChain::of(10);
-        for number in 1..=10 {
-            chain.swell(number, 900 * 1024);
-        }
-        let all: Vec<_> = (1..=10).map(|number| chain.hash(number)).collect();
-        let bodies =
-            |chain: &FakeChain| items(chain, 69, Query::Bodies(GetBlockBodies::new(all.clone()))).len();
-        assert_eq!(bodies(&chain), 3);
-        chain.swell(2, 17 * 1024 * 1024);
-        assert_eq!(bodies(&chain), 1);
-        chain.swell(2, 11 * 1024 * 1024);
-        assert_eq!(bodies(&chain), 1, "incompressible, above 10 MiB as sent");
-        chain.swell(2, 9 * 1024 * 1024);
-        assert_eq!(bodies(&chain), 2);
-    }
-}
+mod tests;

@@ -23,8 +23,11 @@ use crate::protocols::{self, Capability, Class, Encoding, Exchange, Outlet, Payl
 use crate::wire::{Decode, decode_all, snappy};
 
 /// The versions we speak, the highest first.
-static IDS: [(ProtocolId, u32); 2] =
-    [(ProtocolId::new("/eth/69/1.0.0"), 69), (ProtocolId::new("/eth/68/1.0.0"), 68)];
+static IDS: [(ProtocolId, u32); 3] = [
+    (ProtocolId::new("/eth/70/1.0.0"), 70),
+    (ProtocolId::new("/eth/69/1.0.0"), 69),
+    (ProtocolId::new("/eth/68/1.0.0"), 68),
+];
 
 /// An answer of more items than this is made through the offload.
 const INLINE_ITEMS_MAX: usize = 16;
@@ -167,7 +170,7 @@ impl Eth {
 
     /// Reads a question and answers it, the whole of it where it is called.
     fn answer(&self, version: u32, request: &Payload) -> Result<Payload, ServeError> {
-        let (id, query) = read_query(request)?;
+        let (id, query) = read_query(version, request)?;
         Ok(serve::answer(&*self.chain, version, id, &query))
     }
 }
@@ -214,7 +217,7 @@ impl Exchange for Eth {
     ) -> BoxFuture<'static, Result<Payload, ServeError>> {
         Box::pin(async move {
             if is_small(&request)? {
-                let (id, query) = read_query(&request)?;
+                let (id, query) = read_query(from.version, &request)?;
                 if query.items_max() <= INLINE_ITEMS_MAX {
                     return Ok(serve::answer(&*self.chain, from.version, id, &query));
                 }
@@ -275,9 +278,9 @@ fn is_small(message: &Payload) -> Result<bool, ServeError> {
     Ok(declared.map_err(|error| ServeError::Breach(inflate_breach(error)))? <= INLINE_BYTES_MAX)
 }
 
-fn read_query(request: &Payload) -> Result<(u64, Query), ServeError> {
+fn read_query(version: u32, request: &Payload) -> Result<(u64, Query), ServeError> {
     let plain = inflate(&request.body).map_err(|error| ServeError::Breach(inflate_breach(error)))?;
-    Ok(Query::decode(request.code, &plain)?)
+    Ok(Query::decode(version, request.code, &plain)?)
 }
 
 #[cfg(test)]

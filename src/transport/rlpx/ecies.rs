@@ -107,3 +107,70 @@ impl Keys {
         mac.finalize().into_bytes().into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::super::fixtures::{self, key};
+    use super::*;
+
+    fn sealed(message: &[u8], authenticated: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let to = key(fixtures::STATIC_B).node_id().point();
+        seal(&to, key(fixtures::EPHEMERAL_A).secret(), [7; IV], message, authenticated, &mut out);
+        out
+    }
+
+    fn opened(sealed: &[u8], authenticated: &[u8]) -> Result<Vec<u8>, EciesError> {
+        open(key(fixtures::STATIC_B).secret(), sealed, authenticated)
+    }
+
+    #[test]
+    fn what_is_sealed_can_be_opened_by_the_holder_of_the_key() {
+        for len in [1, 15, 16, 17, 500] {
+            let message = vec![0x5a; len];
+            let sealed = sealed(&message, b"size");
+            assert_eq!(sealed.len(), len + OVERHEAD);
+            assert_eq!(opened(&sealed, b"size"), Ok(message));
+            assert_eq!(opened(&sealed, b"siza"), Err(EciesError::Tag));
+            assert_eq!(open(key(fixtures::STATIC_A).secret(), &sealed, b"size"), Err(EciesError::Tag));
+        }
+    }
+
+    /// B10: no length of anything is a message, and none panics.
+    #[test]
+    fn every_length_from_nothing_to_600_is_refused() {
+        let whole = sealed(&[0x5a; 600 - OVERHEAD], b"");
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut junk = [0; 600];
+        rng.fill(&mut junk[..]);
+        for len in 0..600 {
+            let error = if len <= OVERHEAD { EciesError::TooShort } else { EciesError::Tag };
+            assert_eq!(opened(&whole[..len], b""), Err(error), "{len}");
+            junk[0] = UNCOMPRESSED;
+            let error = if len <= OVERHEAD { EciesError::TooShort } else { EciesError::Point };
+            assert_eq!(opened(&junk[..len], b""), Err(error), "{len}");
+        }
+        assert!(opened(&whole, b"").is_ok());
+    }
+
+    /// B9: a sender's key that is not an uncompressed point on the curve is refused for that, so
+    /// nothing was computed with our key: the tag would be wrong as well.
+    #[test]
+    fn a_point_off_the_curve_is_refused_before_the_agreement() {
+        let good = sealed(b"a message", b"");
+        let zero = [[UNCOMPRESSED].as_slice(), &[0; 64]].concat();
+        let off_curve = [&good[..64], &[good[64] ^ 1]].concat();
+        let identity = [0; POINT];
+        let compressed = [&[2 | good[64] & 1][..], &good[1..33], &[0; 32]].concat();
+        let hybrid = [&[6 | good[64] & 1][..], &good[1..65]].concat();
+        let beyond_the_field = [[UNCOMPRESSED].as_slice(), &[0xff; 64]].concat();
+        for point in [&zero, &off_curve, &identity.to_vec(), &compressed, &hybrid, &beyond_the_field] {
+            let mut bad = good.clone();
+            bad[..POINT].copy_from_slice(point);
+            assert_eq!(opened(&bad, b""), Err(EciesError::Point), "{point:02x?}");
+        }
+    }
+}

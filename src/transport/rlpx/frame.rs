@@ -147,6 +147,11 @@ impl Ingress {
         Self { cipher: cipher(aes), mac, frame_bytes_max, expects: Expects::Header, wanted: HEADER }
     }
 
+    /// From now on frames may be so large.
+    pub(super) fn allow(&mut self, frame_bytes_max: usize) {
+        self.frame_bytes_max = frame_bytes_max;
+    }
+
     /// Takes the next frame off the front of `src`, once all of it is there, and gives its data
     /// (id and payload) as a part of the same memory.
     ///
@@ -246,3 +251,7 @@ fn unused(data: &[u8; 13]) -> bool {
 fn cipher(key: &[u8; 32]) -> Cipher {
     Cipher::new(key.into(), &[0; BLOCK].into())
 }
+
+#[cfg(test)]
+#[path = "frame_tests.rs"]
+mod tests;

@@ -115,3 +115,181 @@ fn capabilities(mut list: List<'_>) -> Result<Vec<(String, u32)>, DecodeError> {
 fn is_name(name: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&name.len()) && name.is_ascii()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{self, bytes, key};
+    use super::super::p2p::MESSAGE_BYTES_MAX;
+    use super::*;
+
+    fn hello() -> Hello {
+        Hello {
+            version: 5,
+            client: "trunkline/0.1.0".to_owned(),
+            capabilities: vec![("eth".to_owned(), 69), ("eth".to_owned(), 68), ("snap".to_owned(), 1)],
+            listen_port: 30303,
+            node_id: key(fixtures::STATIC_A).node_id(),
+        }
+    }
+
+    /// A Hello whose five fields are these encodings, with bytes behind them.
+    fn raw(
+        version: &[u8],
+        client: &[u8],
+        capabilities: &[u8],
+        port: &[u8],
+        key: &[u8],
+        extra: &[u8],
+    ) -> Vec<u8> {
+        let fields = [version, client, capabilities, port, key, extra].concat();
+        let mut out = Vec::new();
+        rlp::put_list_head(fields.len(), &mut out);
+        out.extend_from_slice(&fields);
+        out
+    }
+
+    fn string(bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        rlp::put_bytes(bytes, &mut out);
+        out
+    }
+
+    fn list(items: &[Vec<u8>]) -> Vec<u8> {
+        let items = items.concat();
+        let mut out = Vec::new();
+        rlp::put_list_head(items.len(), &mut out);
+        out.extend_from_slice(&items);
+        out
+    }
+
+    fn capability(name: &[u8], version: &[u8]) -> Vec<u8> {
+        list(&[string(name), string(version)])
+    }
+
+    fn our_key() -> Vec<u8> {
+        string(hello().node_id.as_bytes())
+    }
+
+    #[test]
+    fn a_hello_survives_the_wire() {
+        assert_eq!(Hello::decode(&hello().encode()), Ok(hello()));
+    }
+
+    #[test]
+    fn the_published_hello_is_understood() {
+        let hello = Hello::decode(&bytes(fixtures::HELLO)).expect("a hello");
+        assert_eq!(hello.version, 55);
+        assert_eq!(hello.client, "kneth/v0.91/plan9");
+        assert_eq!(hello.capabilities, [("eth".to_owned(), 61), ("mork".to_owned(), 22)]);
+        assert_eq!(hello.listen_port, 9999);
+        assert!(hello.node_id.to_string().starts_with("fda1cff674c90c9a"));
+    }
+
+    #[test]
+    fn a_hello_cut_anywhere_is_none() {
+        let whole = bytes(fixtures::HELLO);
+        for len in 0..whole.len() {
+            assert!(matches!(Hello::decode(&whole[..len]), Err(HelloError::Malformed(_))), "{len}");
+        }
+        let longer = [&whole[..], &[0x80]].concat();
+        assert_eq!(Hello::decode(&longer), Err(DecodeError::Trailing.into()));
+    }
+
+    #[test]
+    fn no_flipped_bit_panics() {
+        let whole = bytes(fixtures::HELLO);
+        for bit in 0..whole.len() * 8 {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let _ = Hello::decode(&flipped);
+        }
+    }
+
+    /// B7: a key of zeros, of another length or off the curve is an error of its own.
+    #[test]
+    fn a_hello_without_an_identity_is_told_from_a_malformed_one() {
+        let mut off_curve = *hello().node_id.as_bytes();
+        off_curve[0] ^= 1;
+        let keys: [&[u8]; 6] = [&[0; 64], &[], &[5], &[1; 63], &[4; 65], &off_curve];
+        for key in keys {
+            let hello = raw(&[5], &string(b"x"), &[0xc0], &[0x80], &string(key), &[]);
+            assert_eq!(Hello::decode(&hello), Err(HelloError::Identity(InvalidKey)), "{} bytes", key.len());
+        }
+        let no_string = raw(&[5], &string(b"x"), &[0xc0], &[0x80], &[0xc0], &[]);
+        assert_eq!(Hello::decode(&no_string), Err(DecodeError::Invalid("node key").into()));
+        let four_fields = raw(&[5], &string(b"x"), &[0xc0], &[0x80], &[], &[]);
+        assert_eq!(Hello::decode(&four_fields), Err(DecodeError::Truncated.into()));
+    }
+
+    /// B15: as many capabilities as fit are walked and few of them kept; what cannot be one is
+    /// left out.
+    #[test]
+    fn capabilities_are_capped_and_filtered() {
+        let decode = |capabilities: &[Vec<u8>]| {
+            let hello = raw(&[5], &string(b"x"), &list(capabilities), &[0x80], &our_key(), &[]);
+            Hello::decode(&hello).map(|hello| hello.capabilities)
+        };
+        let many = vec![capability(b"eth", &[69]); 10_000];
+        assert_eq!(decode(&many), Ok(vec![("eth".to_owned(), 69); CAPABILITIES_MAX]));
+        let odd = [
+            capability(b"", &[1]),
+            capability(b"ninechars", &[1]),
+            capability(b"eigh\xc3\xa9", &[1]),
+            capability(b"\xff\xfe", &[1]),
+            capability(b"eth", &[1, 0, 0, 0, 0]),
+            capability(b"eightchr", &[2]),
+            capability(b"eth", &[]),
+        ];
+        assert_eq!(decode(&odd), Ok(vec![("eightchr".to_owned(), 2), ("eth".to_owned(), 0)]));
+        for broken in
+            [list(&[]), list(&[string(b"eth")]), string(b"eth"), list(&[string(b"eth"), vec![0xc0]])]
+        {
+            assert!(matches!(decode(&[broken]), Err(HelloError::Malformed(_))));
+        }
+        let three = list(&[string(b"eth"), string(&[69]), string(&[1])]);
+        assert_eq!(decode(&[three]), Err(DecodeError::Trailing.into()));
+    }
+
+    /// B15: an overlong client id is cut, and bytes that are no text are replaced.
+    #[test]
+    fn a_client_id_is_cut_and_made_text() {
+        let decode = |client: &[u8]| {
+            let hello = raw(&[5], &string(client), &[0xc0], &[0x80], &our_key(), &[]);
+            Hello::decode(&hello).map(|hello| hello.client)
+        };
+        assert_eq!(decode(&[b'a'; 1000]), Ok("a".repeat(CLIENT_BYTES_MAX)));
+        assert_eq!(decode(&[b'a'; 128]), Ok("a".repeat(128)));
+        assert_eq!(decode(b""), Ok(String::new()));
+        assert_eq!(decode(b"a\xffb\x1b"), Ok("a\u{fffd}b\u{1b}".to_owned()));
+        let replaced = decode(&[0xff; 128]).expect("a hello");
+        assert!(
+            replaced.len() <= CLIENT_BYTES_MAX && replaced.chars().all(|c| c == '\u{fffd}'),
+            "{replaced}"
+        );
+        // A character across the end is not cut in two.
+        let across = ["a".repeat(127), "\u{e9}".to_owned()].concat();
+        assert_eq!(decode(across.as_bytes()).map(|client| client.len()), Ok(127));
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_taken_for_what_they_are_worth() {
+        let decode = |version: &[u8], port: &[u8]| {
+            Hello::decode(&raw(version, &string(b"x"), &[0xc0], port, &our_key(), &[0x01, 0xc1, 0x05, 0x80]))
+        };
+        let huge = string(&[0xff; 8]);
+        let hello = decode(&huge, &huge).expect("extra elements and odd numbers");
+        assert_eq!((hello.version, hello.listen_port), (u32::MAX, 0));
+        assert!(decode(&string(&[1; 9]), &[0x80]).is_err());
+        assert!(decode(&[0x00], &[0x80]).is_err());
+    }
+
+    #[test]
+    fn what_we_say_fits_the_cap() {
+        let most = Hello {
+            client: "c".repeat(CLIENT_BYTES_MAX),
+            capabilities: vec![("eightchr".to_owned(), u32::MAX); CAPABILITIES_MAX],
+            ..hello()
+        };
+        assert!(most.encode().len() <= MESSAGE_BYTES_MAX);
+    }
+}

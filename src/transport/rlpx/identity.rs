@@ -89,3 +89,77 @@ pub fn recover(signature: &[u8; 65], prehash: &[u8; 32]) -> Result<NodeId, Inval
 pub(super) fn agree(secret: &SecretKey, with: &PublicKey) -> [u8; 32] {
     (*secret.diffie_hellman(with).raw_secret_bytes()).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use k256::elliptic_curve::PrimeField;
+    use k256::{NonZeroScalar, Scalar};
+
+    use super::super::fixtures::{self, key};
+    use super::*;
+
+    #[test]
+    fn a_libp2p_identity_gives_the_same_peer() {
+        let keypair = Keypair::generate_secp256k1();
+        let key = NodeKey::of(&keypair).expect("a secp256k1 key");
+        assert_eq!(key.node_id().peer_id(), keypair.public().to_peer_id());
+        assert_eq!(
+            NodeKey::from_secret_bytes(&key.secret_bytes()).map(|key| key.node_id()),
+            Ok(key.node_id())
+        );
+        assert!(NodeKey::of(&Keypair::generate_ed25519()).is_none());
+        assert!(NodeKey::from_secret_bytes(&[0; 32]).is_err());
+        assert!(NodeKey::from_secret_bytes(&[0xff; 32]).is_err());
+    }
+
+    #[test]
+    fn a_signature_tells_who_made_it() {
+        let key = key(fixtures::STATIC_A);
+        for byte in 0..20 {
+            let signature = key.sign(&[byte; 32]);
+            assert!(signature[64] < 4);
+            assert_eq!(recover(&signature, &[byte; 32]), Ok(key.node_id()));
+            assert_ne!(recover(&signature, &[byte ^ 1; 32]), Ok(key.node_id()));
+        }
+    }
+
+    #[test]
+    fn a_signature_in_the_upper_half_is_one_as_well() {
+        let key = key(fixtures::STATIC_A);
+        let mut signature = key.sign(&[3; 32]);
+        let s = Option::<Scalar>::from(Scalar::from_repr(fixtures_array(&signature[32..64]).into()));
+        let mirrored: [u8; 32] = (-s.expect("a scalar")).to_repr().into();
+        signature[32..64].copy_from_slice(&mirrored);
+        signature[64] ^= 1;
+        assert_eq!(recover(&signature, &[3; 32]), Ok(key.node_id()));
+    }
+
+    /// M2: a recovery id above 3, and a signature out of range, name nobody.
+    #[test]
+    fn what_cannot_be_a_signature_names_nobody() {
+        let good = key(fixtures::STATIC_A).sign(&[3; 32]);
+        for v in 4..=u8::MAX {
+            let mut signature = good;
+            signature[64] = v;
+            assert_eq!(recover(&signature, &[3; 32]), Err(InvalidKey));
+        }
+        for at in [0, 32] {
+            for byte in [0, 0xff] {
+                let mut signature = good;
+                signature[at..at + 32].fill(byte);
+                assert_eq!(recover(&signature, &[3; 32]), Err(InvalidKey));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_printed_of_a_key_is_its_public_half() {
+        let key = key(fixtures::STATIC_A);
+        assert_eq!(format!("{key:?}"), format!("NodeKey {{ id: {:?}, .. }}", key.node_id()));
+        let _: NonZeroScalar = key.secret().to_nonzero_scalar();
+    }
+
+    fn fixtures_array(bytes: &[u8]) -> [u8; 32] {
+        bytes.try_into().expect("32 bytes")
+    }
+}

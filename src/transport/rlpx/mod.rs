@@ -9,15 +9,22 @@
 //! Everything is written from the specification (devp2p rlpx.md, EIP-8, EIP-706).
 
 pub mod capability;
+mod driver;
 pub mod ecies;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod frame;
 pub mod handshake;
 pub mod hello;
 pub mod identity;
+mod inbound;
+pub(crate) mod local;
 mod mac;
 pub mod node_id;
+mod outbound;
 pub mod p2p;
 pub mod secrets;
+pub(crate) mod upgrade;
 
 pub use capability::{Shared, negotiate};
 pub use frame::{Egress, FrameError, Ingress};

@@ -123,3 +123,70 @@ impl FromStr for NodeId {
         Self::from_bytes(&bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{self, key};
+    use super::*;
+    use crate::ids::Keypair;
+
+    /// The key of secret 1: the generator of the curve.
+    const GENERATOR: &str = concat!(
+        "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798",
+        "483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8"
+    );
+
+    #[test]
+    fn one_key_is_one_peer_on_both_wires() {
+        let keypair = Keypair::generate_secp256k1();
+        let peer = keypair.public().to_peer_id();
+        let id = NodeId::of_peer(&peer).expect("a secp256k1 key");
+        assert_eq!(id.peer_id(), peer);
+        assert_eq!(NodeId::of_peer(&Keypair::generate_ed25519().public().to_peer_id()), None);
+        assert_eq!(NodeId::of_peer(&PeerId::random()), None);
+        // The parity of both kinds of key survives the compressed form.
+        for secret in [fixtures::STATIC_A, fixtures::STATIC_B, fixtures::EPHEMERAL_A, fixtures::EPHEMERAL_B] {
+            let id = key(secret).node_id();
+            assert_eq!(NodeId::of_peer(&id.peer_id()), Some(id));
+        }
+    }
+
+    #[test]
+    fn an_id_is_written_as_128_hex_digits() {
+        let id: NodeId = GENERATOR.parse().expect("the generator");
+        assert_eq!(id.to_string(), GENERATOR);
+        assert_eq!(GENERATOR.to_uppercase().parse(), Ok(id));
+        assert_eq!(format!("{id:?}"), "79be667e..");
+        for text in ["", &GENERATOR[1..], &format!("0x{}", &GENERATOR[2..]), &GENERATOR.replace('7', "g")] {
+            assert_eq!(text.parse::<NodeId>(), Err(InvalidKey), "{text}");
+        }
+        assert_eq!(format!("0x{GENERATOR}").parse::<NodeId>(), Err(InvalidKey));
+    }
+
+    /// The ENR of enr.md, "Test Vectors": node id and compressed key of static key B.
+    #[test]
+    fn hash_and_compressed_form_are_those_of_the_published_record() {
+        let id = key(fixtures::STATIC_B).node_id();
+        let hash = "a448f24c6d18e575453db13171562b71999873db5b286df957af199ec94617f7";
+        let compressed = "03ca634cae0d49acb401d8a4c6b6fe8c55b70d115bf400769cc1400f3258cd3138";
+        assert_eq!(id.hash(), fixtures::array(hash));
+        assert_eq!(id.compressed(), fixtures::array(compressed));
+    }
+
+    /// B7: neither zero nor anything off the curve is an id.
+    #[test]
+    fn bytes_off_the_curve_are_no_id() {
+        let good: NodeId = GENERATOR.parse().expect("the generator");
+        assert_eq!(NodeId::from_bytes(good.as_bytes()), Ok(good));
+        assert_eq!(NodeId::from_bytes(&[0; 64]), Err(InvalidKey));
+        assert_eq!(NodeId::from_bytes(&[0xff; 64]), Err(InvalidKey));
+        assert_eq!(NodeId::from_bytes(&good.as_bytes()[1..]), Err(InvalidKey));
+        assert_eq!(NodeId::from_bytes(&good.uncompressed()), Err(InvalidKey));
+        assert_eq!(NodeId::from_bytes(&[]), Err(InvalidKey));
+        for bit in 0..512 {
+            let mut flipped = *good.as_bytes();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(NodeId::from_bytes(&flipped), Err(InvalidKey), "bit {bit}");
+        }
+    }
+}

@@ -76,3 +76,38 @@ impl AsRef<[u8]> for Id {
         &self.bytes[..usize::from(self.len)]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_id_is_written_and_read() {
+        for id in (0..=0x200).chain([0x7fff, u16::MAX]) {
+            let frame = [Id::new(id).as_ref(), b"payload"].concat();
+            assert_eq!(read_id(frame.into()), Ok((id, Bytes::from_static(b"payload"))));
+        }
+        assert_eq!(Id::new(0).as_ref(), [0x80]);
+        assert_eq!(Id::new(0x10).as_ref(), [0x10]);
+        assert_eq!(read_id(Bytes::from_static(&[0x10])), Ok((0x10, Bytes::new())));
+    }
+
+    /// E8: an id above 255 is not taken for its last byte, and one that is no id is none.
+    #[test]
+    fn an_id_that_is_none_is_refused() {
+        let read = |frame: &'static [u8]| read_id(Bytes::from_static(frame)).map(|(id, _)| id);
+        assert_eq!(read(&[0x82, 0x01, 0x10]), Ok(0x110));
+        for (frame, error) in [
+            (&[][..], DecodeError::Truncated),
+            (&[0x82, 0x01], DecodeError::Truncated),
+            (&[0xb9], DecodeError::Truncated),
+            (&[0x00], DecodeError::NonCanonical),
+            (&[0x81, 0x10], DecodeError::NonCanonical),
+            (&[0x82, 0x00, 0x10], DecodeError::NonCanonical),
+            (&[0xc1, 0x10], DecodeError::Invalid("message id")),
+            (&[0x83, 0x01, 0x00, 0x10], DecodeError::Invalid("message id")),
+        ] {
+            assert_eq!(read(frame), Err(error), "{frame:02x?}");
+        }
+    }
+}

@@ -21,8 +21,10 @@ use crate::failure::Failure;
 /// options, files, addresses or ports; nothing was written.
 #[derive(Debug, clap::Args)]
 pub(crate) struct NodeArgs {
-    /// Genesis and forks: the development chain, Sepolia, or a geth genesis.json.
-    #[arg(long, value_name = "dev|sepolia|FILE", default_value = "dev")]
+    /// Genesis and forks: the development chain, mainnet, Sepolia, or a geth genesis.json.
+    ///
+    /// Blocks are held in memory: follow a public network from a recent --anchor, not from its genesis.
+    #[arg(long, value_name = "dev|mainnet|sepolia|FILE", default_value = "dev")]
     pub(super) chain: String,
     /// Listens here; repeatable. Port 0 picks one. Default: the node does not listen.
     ///

@@ -63,7 +63,7 @@ async fn tell(
 fn our_own_status_is_accepted_and_the_highest_version_is_proposed_first() {
     let (eth, _) = eth(FakeChain::of(5));
     let names: Vec<_> = eth.ids().iter().map(|(id, version)| (id.as_str(), *version)).collect();
-    assert_eq!(names, [("/eth/69/1.0.0", 69), ("/eth/68/1.0.0", 68)]);
+    assert_eq!(names, [("/eth/70/1.0.0", 70), ("/eth/69/1.0.0", 69), ("/eth/68/1.0.0", 68)]);
     for (_, version) in eth.ids() {
         let ours = eth.handshake(*version).unwrap();
         assert_eq!(ours.code, code::STATUS);
