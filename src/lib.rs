@@ -52,6 +52,8 @@ mod actor;
 pub mod chain;
 pub mod config;
 pub mod disconnect;
+#[cfg(feature = "discovery")]
+pub mod discovery;
 pub mod error;
 pub mod ids;
 pub mod machine;
