@@ -11,6 +11,8 @@ mod hostile_peer;
 mod kill_peer;
 mod paused_clock;
 mod request_response;
+mod rlpx;
+mod rlpx_hostile;
 mod scene;
 mod shutdown;
 mod simultaneous_dial;
