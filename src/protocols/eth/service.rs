@@ -38,6 +38,7 @@ const RANGE_STEP: u64 = 32;
 /// eth over any of our wires: serves a [`Chain`], keeps the list of eth peers, hands announcements
 /// to the host and carries the host's own.
 pub struct Eth {
+    ids: &'static [(ProtocolId, u32)],
     chain: Arc<dyn Chain>,
     offload: Arc<dyn Offload>,
     peers: PeerTable,
@@ -54,8 +55,17 @@ impl Eth {
 
     /// The same, with another place for what takes long.
     pub fn with_offload(chain: Arc<dyn Chain>, offload: Arc<dyn Offload>) -> Arc<Self> {
+        Self::up_to(u32::MAX, chain, offload)
+    }
+
+    /// The same, but no version above `version_max` is offered or accepted; 68 always is. The highest
+    /// that both sides have is spoken: this is how to speak an older one with a peer that has both.
+    pub fn up_to(version_max: u32, chain: Arc<dyn Chain>, offload: Arc<dyn Offload>) -> Arc<Self> {
+        let newer = IDS.iter().take_while(|(_, version)| *version > version_max).count();
+        let ids = &IDS[newer.min(IDS.len() - 1)..];
         let announced = Mutex::new(chain.status().latest.number);
-        Arc::new(Self { chain, offload, peers: PeerTable::default(), events: EventQueue::new(), announced })
+        let (peers, events) = (PeerTable::default(), EventQueue::new());
+        Arc::new(Self { ids, chain, offload, peers, events, announced })
     }
 
     /// The chain that is served.
@@ -182,7 +192,7 @@ impl Exchange for Eth {
     }
 
     fn ids(&self) -> &[(ProtocolId, u32)] {
-        &IDS
+        self.ids
     }
 
     fn capability(&self, version: u32) -> Option<Capability> {
