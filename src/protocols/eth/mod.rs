@@ -62,5 +62,5 @@ pub use message::{
 pub use peers::{Claim, EthPeer, PEERS_MAX};
 pub use query::{GetBlockBodies, GetBlockHeaders, GetPooledTransactions, GetReceipts, HashOrNumber, Query};
 pub use request::{ListRequest, NAME, Raw, ReceiptLists, Receipts};
-pub use service::Eth;
+pub use service::{Eth, capability};
 pub use status::{Status, StatusClaim};

@@ -29,6 +29,12 @@ static IDS: [(ProtocolId, u32); 3] = [
     (ProtocolId::new("/eth/68/1.0.0"), 68),
 ];
 
+/// How a version of eth is spelled over RLPx. Its 18th message is BlockRangeUpdate, from eth/69 on
+/// (caps/eth.md).
+pub fn capability(version: u32) -> Capability {
+    Capability { name: NAME, version, messages: if version < ETH_69 { 17 } else { 18 } }
+}
+
 /// A message that inflates to more than this is read through the offload.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
 
@@ -38,7 +44,7 @@ const RANGE_STEP: u64 = 32;
 /// eth over any of our wires: serves a [`Chain`], keeps the list of eth peers, hands announcements
 /// to the host and carries the host's own.
 pub struct Eth {
-    ids: &'static [(ProtocolId, u32)],
+    ids: Box<[(ProtocolId, u32)]>,
     chain: Arc<dyn Chain>,
     offload: Arc<dyn Offload>,
     peers: PeerTable,
@@ -55,17 +61,26 @@ impl Eth {
 
     /// The same, with another place for what takes long.
     pub fn with_offload(chain: Arc<dyn Chain>, offload: Arc<dyn Offload>) -> Arc<Self> {
-        Self::up_to(u32::MAX, chain, offload)
+        Self::speaking(chain, offload, |_| true)
     }
 
-    /// The same, but no version above `version_max` is offered or accepted; 68 always is. The highest
-    /// that both sides have is spoken: this is how to speak an older one with a peer that has both.
-    pub fn up_to(version_max: u32, chain: Arc<dyn Chain>, offload: Arc<dyn Offload>) -> Arc<Self> {
-        let newer = IDS.iter().take_while(|(_, version)| *version > version_max).count();
-        let ids = &IDS[newer.min(IDS.len() - 1)..];
+    /// The same, with those of our versions (68, 69, 70) only that `wanted` says yes to. Without any
+    /// left there will be no eth peers.
+    pub fn speaking(
+        chain: Arc<dyn Chain>,
+        offload: Arc<dyn Offload>,
+        wanted: impl Fn(u32) -> bool,
+    ) -> Arc<Self> {
+        let ids = IDS.iter().filter(|(_, version)| wanted(*version)).cloned().collect();
         let announced = Mutex::new(chain.status().latest.number);
-        let (peers, events) = (PeerTable::default(), EventQueue::new());
-        Arc::new(Self { ids, chain, offload, peers, events, announced })
+        Arc::new(Self {
+            ids,
+            chain,
+            offload,
+            peers: PeerTable::default(),
+            events: EventQueue::new(),
+            announced,
+        })
     }
 
     /// The chain that is served.
@@ -192,12 +207,11 @@ impl Exchange for Eth {
     }
 
     fn ids(&self) -> &[(ProtocolId, u32)] {
-        self.ids
+        &self.ids
     }
 
     fn capability(&self, version: u32) -> Option<Capability> {
-        // caps/eth.md: BlockRangeUpdate is the 18th message, from eth/69 on.
-        Some(Capability { name: NAME, version, messages: if version < ETH_69 { 17 } else { 18 } })
+        Some(capability(version))
     }
 
     fn message_name(&self, code: u8) -> Option<&'static str> {
