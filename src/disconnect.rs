@@ -140,6 +140,8 @@ pub enum DisconnectReason {
     ForkMismatch,
     /// Status or BlockRangeUpdate with earliest above latest.
     InvalidRange,
+    /// The peer names no identity (devp2p's Hello).
+    NullIdentity,
     /// The process is going down.
     ClientQuitting,
     /// The identity is not the one that was dialled.
@@ -169,6 +171,7 @@ impl DisconnectReason {
             Self::TooManyPeers => 0x04,
             Self::AlreadyConnected => 0x05,
             Self::IncompatibleVersion => 0x06,
+            Self::NullIdentity => 0x07,
             Self::ClientQuitting => 0x08,
             Self::UnexpectedIdentity => 0x09,
             Self::SelfConnection => 0x0a,
@@ -188,6 +191,7 @@ impl DisconnectReason {
             0x04 => Self::TooManyPeers,
             0x05 => Self::AlreadyConnected,
             0x06 => Self::IncompatibleVersion,
+            0x07 => Self::NullIdentity,
             0x08 => Self::ClientQuitting,
             0x09 => Self::UnexpectedIdentity,
             0x0a => Self::SelfConnection,
@@ -200,7 +204,11 @@ impl DisconnectReason {
     /// costs nobody anything: see [`Disconnected::fault`].
     pub fn fault(self) -> Fault {
         match self {
-            Self::Breach(_) | Self::InvalidRange | Self::BadData | Self::UnexpectedIdentity => Fault::Peer,
+            Self::Breach(_)
+            | Self::InvalidRange
+            | Self::BadData
+            | Self::NullIdentity
+            | Self::UnexpectedIdentity => Fault::Peer,
             Self::TimedOut(_) => Fault::Slow,
             Self::UselessPeer
             | Self::IncompatibleVersion
@@ -226,6 +234,7 @@ impl fmt::Display for DisconnectReason {
             Self::GenesisMismatch => f.write_str("other genesis"),
             Self::ForkMismatch => f.write_str("incompatible fork id"),
             Self::InvalidRange => f.write_str("invalid block range"),
+            Self::NullIdentity => f.write_str("null node identity"),
             Self::ClientQuitting => f.write_str("client quitting"),
             Self::UnexpectedIdentity => f.write_str("unexpected identity"),
             Self::SelfConnection => f.write_str("connected to self"),
@@ -284,7 +293,7 @@ mod tests {
 
     #[test]
     fn codes_of_devp2p_survive_a_round_trip() {
-        for code in [0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x08, 0x09, 0x0a, 0x0b, 0x10, 0x42] {
+        for code in [0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x10, 0x42] {
             assert_eq!(DisconnectReason::from_code(code).code(), code);
         }
     }

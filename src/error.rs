@@ -3,9 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use multiaddr::Multiaddr;
-
-use crate::disconnect::Disconnected;
+use crate::disconnect::{DisconnectReason, Disconnected};
 use crate::ids::{PeerId, ProtocolId};
 use crate::wire::DecodeError;
 
@@ -72,7 +70,7 @@ impl RequestError {
 pub enum DialError {
     /// The address is of a kind this build does not dial.
     #[error("cannot dial {0}")]
-    UnsupportedAddress(Multiaddr),
+    UnsupportedAddress(String),
     /// The socket could not be connected.
     #[error("{0}")]
     Unreachable(#[source] io::Error),
@@ -109,6 +107,15 @@ pub enum UpgradeError {
     /// The noise handshake failed.
     #[error("noise handshake failed: {0}")]
     Handshake(#[source] Box<libp2p_noise::Error>),
+    /// The RLPx handshake failed.
+    #[error("rlpx handshake failed: {0}")]
+    Rlpx(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The peer left with a reason instead of introducing itself.
+    #[error("refused by the peer: {0}")]
+    Refused(DisconnectReason),
+    /// The peer's introduction does not do: it was told this reason.
+    #[error("{0}")]
+    Unfit(DisconnectReason),
     /// The peer is authenticated, but it is not the one that was dialled.
     #[error("expected peer {expected}, met {actual}")]
     WrongIdentity {
@@ -151,7 +158,7 @@ pub enum StartError {
     #[error("cannot listen on {addr}: {source}")]
     Listen {
         /// The address.
-        addr: Multiaddr,
+        addr: String,
         /// What the system said.
         source: io::Error,
     },

@@ -120,6 +120,27 @@ impl fmt::Display for ProtocolId {
     }
 }
 
+/// What carries a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Wire {
+    /// TCP, noise, yamux, multistream-select.
+    Libp2p,
+    /// devp2p: TCP, RLPx.
+    Rlpx,
+    /// Within the process.
+    Memory,
+}
+
+impl fmt::Display for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Libp2p => "libp2p",
+            Self::Rlpx => "rlpx",
+            Self::Memory => "memory",
+        })
+    }
+}
+
 /// Who opened a connection, seen from our side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Direction {

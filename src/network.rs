@@ -4,13 +4,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt;
-use multiaddr::Multiaddr;
 use tokio::sync::{broadcast, oneshot};
 
 use crate::actor::Address;
 use crate::config::Config;
 use crate::error::{DialError, StartError};
-use crate::ids::{Keypair, PeerId, ProtocolId};
+use crate::ids::{Keypair, PeerId, ProtocolId, Wire};
 use crate::manager::ConnectionManager;
 use crate::manager::Setup;
 use crate::manager::blame::Record;
@@ -30,6 +29,8 @@ use crate::session::PeerHandle;
 use crate::stats::RequestStats;
 use crate::trace::Trace;
 use crate::transport::addr::PeerAddr;
+#[cfg(feature = "rlpx")]
+use crate::transport::rlpx::{NodeKey, local::Local};
 
 /// A running node. Cheap to clone, usable from any thread and any tokio runtime.
 ///
@@ -72,8 +73,8 @@ impl Network {
     }
 
     /// Where we listen, with the real ports and our identity.
-    pub fn listening(&self) -> Vec<Multiaddr> {
-        self.inner.listening.iter().map(PeerAddr::to_multiaddr).collect()
+    pub fn listening(&self) -> Vec<PeerAddr> {
+        self.inner.listening.clone()
     }
 
     /// Connects to a peer and waits until it is known which protocols it speaks. A peer that is
@@ -248,7 +249,7 @@ async fn boot(
     for addr in &config.listen {
         let bound = Listener::bind(addr, us, config.memory_latency).await;
         let (listener, real) =
-            bound.map_err(|source| StartError::Listen { addr: addr.to_multiaddr(), source })?;
+            bound.map_err(|source| StartError::Listen { addr: addr.to_string(), source })?;
         listeners.push(listener);
         listening.push(real);
     }
@@ -259,7 +260,13 @@ async fn boot(
     let mut names: Vec<String> = router.ids().iter().map(|id| id.as_str().to_owned()).collect();
     names.push(identify::ID.as_str().to_owned());
     let identify = Identify::new(keypair.public(), config.agent.clone(), names);
-    identify.set_listen_addrs(listening.iter().map(|addr| addr.endpoint.to_multiaddr()).collect());
+    identify.set_listen_addrs(
+        listening
+            .iter()
+            .filter(|addr| addr.endpoint.wire() == Wire::Libp2p)
+            .map(|addr| addr.endpoint.to_multiaddr())
+            .collect(),
+    );
     router.add_handler(identify::ID, Arc::new(identify));
     let config = Arc::new(config);
     let (events, first) = broadcast::channel(config.events_max);
@@ -274,8 +281,14 @@ async fn boot(
         Box::pin(futures::future::join_all(told).map(drop))
     }));
     let (manager_finished, manager_ended) = oneshot::channel();
+    #[cfg(feature = "rlpx")]
+    let rlpx = NodeKey::of(&keypair).map(|key| {
+        let port = listening.iter().find(|addr| addr.endpoint.wire() == Wire::Rlpx);
+        let port = port.and_then(|addr| addr.endpoint.port()).unwrap_or(0);
+        Local::new(key, &config.agent, port, router.offers())
+    });
     for addr in &listening {
-        drop(events.send(NetworkEvent::Listening { addr: addr.to_multiaddr() }));
+        drop(events.send(NetworkEvent::Listening { addr: addr.clone() }));
     }
     let manager = ConnectionManager::launch(Setup {
         keypair,
@@ -288,6 +301,8 @@ async fn boot(
         tracer: trace.tracer().clone(),
         publisher: Publisher::new(Arc::clone(&stats), table.clone(), trace.clone()),
         listeners,
+        #[cfg(feature = "rlpx")]
+        rlpx,
         finished: manager_finished,
     });
     let inner = Inner {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use crate::ids::ProtocolId;
 use crate::protocols::{Exchange, SubstreamHandler};
+#[cfg(feature = "rlpx")]
+use crate::transport::rlpx::local::Offer;
 
 /// Everything a node speaks. Fixed when the network starts.
 #[derive(Clone, Default)]
@@ -43,6 +45,20 @@ impl Router {
     pub fn ids(&self) -> Vec<ProtocolId> {
         let exchanges = self.exchanges.iter().flat_map(|exchange| exchange.ids().iter().map(|(id, _)| id));
         exchanges.chain(self.handlers.values().map(|(id, _)| id)).cloned().collect()
+    }
+
+    /// What is offered over devp2p: every version of every exchange that is spelled there.
+    #[cfg(feature = "rlpx")]
+    pub(crate) fn offers(&self) -> Vec<Offer> {
+        let versions = self
+            .exchanges
+            .iter()
+            .flat_map(|exchange| exchange.ids().iter().map(move |(id, version)| (exchange, id, *version)));
+        let offers = versions.filter_map(|(exchange, id, version)| {
+            let capability = exchange.capability(version)?;
+            Some(Offer { id: id.clone(), capability, encoding: exchange.encoding() })
+        });
+        offers.collect()
     }
 
     /// Who takes a substream of this protocol.

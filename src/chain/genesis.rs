@@ -80,7 +80,7 @@ impl GenesisFile {
         check_order(&genesis.config)?;
         Ok(Self {
             chain_id: genesis.config.chain_id,
-            forks: forks(&genesis.config, genesis.timestamp),
+            forks: forks(&genesis.config, genesis.timestamp)?,
             terminal_difficulty: genesis.config.terminal_total_difficulty,
             header: header(genesis)?,
         })
@@ -132,7 +132,7 @@ fn header(genesis: Genesis) -> Result<Header, SpecError> {
 }
 
 /// Every fork point of EIP-2124 and EIP-6122 after the genesis.
-fn forks(config: &ChainConfig, genesis_time: u64) -> Vec<ForkFilterKey> {
+fn forks(config: &ChainConfig, genesis_time: u64) -> Result<Vec<ForkFilterKey>, SpecError> {
     let blocks = [
         config.homestead_block,
         config.dao_fork_block,
@@ -161,10 +161,13 @@ fn forks(config: &ChainConfig, genesis_time: u64) -> Vec<ForkFilterKey> {
         config.bpo4_time,
         config.bpo5_time,
         config.amsterdam_time,
+        config.bogota_time,
+        // Not among the fields that alloy knows.
+        config.extra_fields.get_deserialized("ubtTime").transpose()?.flatten(),
     ];
     let blocks = blocks.into_iter().flatten().filter(|block| *block > 0).map(ForkFilterKey::Block);
     let times = times.into_iter().flatten().filter(|time| *time > genesis_time).map(ForkFilterKey::Time);
-    blocks.chain(times).collect()
+    Ok(blocks.chain(times).collect())
 }
 
 /// The forks that change the header must come in their order: a header names its fields by place.
@@ -221,9 +224,12 @@ mod tests {
 
     #[test]
     fn forks_at_or_before_the_genesis_are_not_counted() {
-        let config = r#""berlinBlock":0,"londonBlock":5,"mergeNetsplitBlock":8,"shanghaiTime":100"#;
+        let config = r#""berlinBlock":0,"londonBlock":5,"mergeNetsplitBlock":8,"shanghaiTime":100,
+            "bogotaTime":300,"ubtTime":400"#;
         let parsed = GenesisFile::parse(file(config, r#","timestamp":"0x64""#).as_bytes()).unwrap();
-        assert_eq!(parsed.forks, [ForkFilterKey::Block(5), ForkFilterKey::Block(8)]);
+        let blocks = [ForkFilterKey::Block(5), ForkFilterKey::Block(8)];
+        assert_eq!(parsed.forks[..2], blocks);
+        assert_eq!(parsed.forks[2..], [ForkFilterKey::Time(300), ForkFilterKey::Time(400)]);
     }
 
     #[test]
@@ -241,6 +247,7 @@ mod tests {
             file(r#""londonBlock":0,"shanghaiTime":9,"cancunTime":5"#, ""),
             file(r#""londonBlock":0"#, r#","baseFeePerGas":"0x10000000000000000""#),
             file(r#""shanghaiTime":0"#, ""),
+            file(r#""ubtTime":"soon""#, ""),
         ];
         for case in cases {
             let error = GenesisFile::parse(case.as_bytes()).expect_err(&case).to_string();

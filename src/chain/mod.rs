@@ -13,6 +13,7 @@ mod genesis;
 pub mod header;
 pub mod import;
 mod import_error;
+pub mod networks;
 pub mod spec;
 #[cfg(test)]
 pub(crate) mod testdata;

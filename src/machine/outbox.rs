@@ -214,6 +214,15 @@ impl Outbox {
         self.start_one(startable?, out)
     }
 
+    /// The next message as a whole, where nothing is cut. Not to be mixed with
+    /// [`poll_segment`](Self::poll_segment).
+    pub fn poll_message(&mut self) -> Option<(Rank, Tag, Payload)> {
+        let rank = RANKED.into_iter().find(|rank| !self.queues[*rank as usize].is_empty())?;
+        let Waiting { tag, message } = self.queues[rank as usize].pop_front()?;
+        self.bytes[rank as usize] -= message.wire_bytes();
+        Some((rank, tag, message))
+    }
+
     /// The rank of the message that may start next, if any may.
     fn startable(&self) -> Option<Rank> {
         if self.exclusive {

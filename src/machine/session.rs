@@ -171,6 +171,14 @@ impl<W, R: Rules> SessionMachine<W, R> {
         }
     }
 
+    /// A whole message arrived, over a transport that does not cut them and bounds their size.
+    pub fn on_whole(&mut self, now: Instant, message: Message) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        self.on_message(now, message);
+    }
+
     /// Bytes arrived that are no segment.
     pub fn on_bad_framing(&mut self, breach: Breach) {
         self.breach(breach);

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use multiaddr::Multiaddr;
 use tokio::sync::broadcast;
 
 use crate::disconnect::Disconnected;
 use crate::ids::{Direction, PeerId, SessionId};
 use crate::session::PeerHandle;
+use crate::transport::addr::PeerAddr;
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ pub enum NetworkEvent {
     /// We listen on an address, with our identity in it.
     Listening {
         /// The address to give to others.
-        addr: Multiaddr,
+        addr: PeerAddr,
     },
     /// A peer is there: identify and the negotiation of every exchange are through.
     PeerUp {
@@ -46,7 +46,7 @@ pub enum NetworkEvent {
     /// A dial of a static peer came to nothing; the next one follows after a pause.
     DialFailed {
         /// The address.
-        addr: Multiaddr,
+        addr: PeerAddr,
         /// What went wrong, in a line.
         error: String,
         /// When it is tried again.

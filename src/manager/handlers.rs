@@ -120,7 +120,7 @@ impl Handler<DialEnded> for ConnectionManager {
         self.statics.on_dial_ended(index);
         let Some(error) = error else { return };
         let again_in = if self.shutdown.is_none() { self.schedule(ctx, index) } else { None };
-        let addr = self.statics.addr(index).to_multiaddr();
+        let addr = self.statics.addr(index).clone();
         self.emit(NetworkEvent::DialFailed { addr, error, again_in });
     }
 }

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 
 use super::home::Home;
 use super::pending::{Kit, PendingCounts};
-use crate::ids::{Direction, PeerId};
+use crate::ids::{Direction, PeerId, Wire};
 use crate::transport::addr::{Endpoint, PeerAddr};
 use crate::transport::memory::MemoryListener;
 use crate::transport::tcp;
@@ -17,7 +17,7 @@ const REST: Duration = Duration::from_millis(100);
 
 /// A bound listener.
 pub(crate) enum Listener {
-    Tcp(TcpListener),
+    Tcp(TcpListener, Wire),
     Memory(MemoryListener),
 }
 
@@ -32,7 +32,15 @@ impl Listener {
             Endpoint::Tcp(socket_addr) => {
                 let listener = tcp::bind(socket_addr).await?;
                 let endpoint = Endpoint::Tcp(listener.local_addr()?);
-                (Self::Tcp(listener), endpoint)
+                (Self::Tcp(listener, Wire::Libp2p), endpoint)
+            }
+            Endpoint::Rlpx(socket_addr) => {
+                if let Some(why) = why_no_rlpx(us) {
+                    return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+                }
+                let listener = tcp::bind(socket_addr).await?;
+                let endpoint = Endpoint::Rlpx(listener.local_addr()?);
+                (Self::Tcp(listener, Wire::Rlpx), endpoint)
             }
             Endpoint::Memory(port) => {
                 let listener = MemoryListener::bind(port, us, memory_latency)?;
@@ -47,14 +55,14 @@ impl Listener {
     pub(crate) async fn run(self, kit: Kit, home: Home, counts: PendingCounts) {
         let max = kit.config.slots.pending_inbound_max;
         match self {
-            Self::Tcp(listener) => loop {
+            Self::Tcp(listener, wire) => loop {
                 let accepted =
                     listener.accept().await.and_then(|(socket, from)| Ok((socket.into_std()?, from)));
                 match accepted {
                     Ok((socket, from)) => {
                         if let Some(guard) = counts.begin(Direction::Inbound, max) {
                             let kit = kit.clone();
-                            home.spawn(move || kit.accept_tcp(socket, from, guard));
+                            home.spawn(move || kit.accept_tcp(socket, from, wire, guard));
                         }
                     }
                     Err(error) => {
@@ -74,4 +82,16 @@ impl Listener {
             }
         }
     }
+}
+
+/// Why we cannot be met over devp2p, if we cannot.
+#[cfg(feature = "rlpx")]
+fn why_no_rlpx(us: PeerId) -> Option<&'static str> {
+    let known = crate::transport::rlpx::NodeId::of_peer(&us).is_some();
+    (!known).then_some("devp2p needs a secp256k1 identity")
+}
+
+#[cfg(not(feature = "rlpx"))]
+fn why_no_rlpx(_: PeerId) -> Option<&'static str> {
+    Some("this build does not speak devp2p (feature rlpx)")
 }

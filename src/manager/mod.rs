@@ -64,6 +64,8 @@ pub(crate) struct Setup {
     pub(crate) tracer: Tracer,
     pub(crate) publisher: Publisher,
     pub(crate) listeners: Vec<Listener>,
+    #[cfg(feature = "rlpx")]
+    pub(crate) rlpx: Option<crate::transport::rlpx::local::Local>,
     /// Resolved when the manager has ended.
     pub(crate) finished: oneshot::Sender<()>,
 }
@@ -276,6 +278,8 @@ impl Actor for ConnectionManager {
             stats: setup.stats,
             counts: self.counts.clone(),
             tracer: setup.tracer,
+            #[cfg(feature = "rlpx")]
+            rlpx: setup.rlpx,
         };
         for listener in setup.listeners {
             let run = listener.run(kit.clone(), self.home.clone(), self.counts.clone());

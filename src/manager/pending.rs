@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use multiaddr::Multiaddr;
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
+use tokio_util::compat::Compat;
 
 use super::ConnectionManager;
 use super::messages::{Arrived, AwaitSettled, DialEnded, Started, Verdict};
@@ -14,13 +17,15 @@ use crate::actor::Address;
 use crate::config::Config;
 use crate::disconnect::{DisconnectReason, Disconnected};
 use crate::error::{DialError, UpgradeError};
-use crate::ids::{Direction, Keypair, ProtocolId};
+use crate::ids::{Direction, Keypair, ProtocolId, Wire};
 use crate::router::Router;
 use crate::session::{PeerHandle, PeerSession, Start, refuse};
 use crate::stats::RequestStats;
 use crate::trace::{ConnTrace, Event, Kind, Tracer};
 use crate::transport::addr::{Endpoint, PeerAddr};
 use crate::transport::memory::Incoming;
+#[cfg(feature = "rlpx")]
+use crate::transport::rlpx;
 use crate::transport::{Connection, memory, tcp, upgrade};
 
 /// Counts connections in the making, per direction.
@@ -83,6 +88,9 @@ pub(crate) struct Kit {
     pub(crate) stats: Arc<RequestStats>,
     pub(crate) counts: PendingCounts,
     pub(crate) tracer: Tracer,
+    /// What we are on devp2p; nothing without a secp256k1 identity.
+    #[cfg(feature = "rlpx")]
+    pub(crate) rlpx: Option<rlpx::local::Local>,
 }
 
 pub(crate) type DialReply = oneshot::Sender<Result<PeerHandle, DialError>>;
@@ -97,7 +105,7 @@ impl Kit {
         guard: PendingGuard,
     ) {
         let trace = self.tracer.new_conn();
-        trace.say(|| Event::new(Kind::ConnDialing), addr.to_multiaddr());
+        trace.say(|| Event::new(Kind::ConnDialing), &addr);
         let result = self.connect(&addr, &trace).await;
         match result {
             Ok(connection) => self.admit(connection, static_index, reply, guard).await,
@@ -118,15 +126,27 @@ impl Kit {
             Endpoint::Tcp(socket_addr) => {
                 let socket = tcp::connect(socket_addr, limits).await.map_err(DialError::Unreachable)?;
                 let remote = addr.endpoint.to_multiaddr();
-                if let Ok(local) = socket.get_ref().local_addr() {
-                    let local = Endpoint::Tcp(local).to_multiaddr();
-                    trace.say(|| Event::new(Kind::ConnConnected), format_args!("{remote} {local}"));
-                }
+                tell_connected(trace, &socket, &remote);
                 let (direction, trace) = (Direction::Outbound, trace.clone());
                 let upgraded =
                     upgrade::traced(socket, &self.keypair, direction, addr.peer, remote, limits, trace);
                 Ok(upgraded.await?)
             }
+            #[cfg(feature = "rlpx")]
+            Endpoint::Rlpx(socket_addr) => {
+                let local = self.rlpx.as_ref().ok_or_else(|| {
+                    DialError::UnsupportedAddress(format!("{addr}: devp2p needs a secp256k1 identity"))
+                })?;
+                let node = rlpx::upgrade::node_of(addr.peer.as_ref()).ok_or_else(|| {
+                    DialError::UnsupportedAddress(format!("{addr}: devp2p needs the node's key"))
+                })?;
+                let socket = tcp::connect(socket_addr, limits).await.map_err(DialError::Unreachable)?;
+                let remote = addr.endpoint.to_multiaddr();
+                tell_connected(trace, &socket, &remote);
+                Ok(rlpx::upgrade::upgrade(socket, local, Some(node), remote, limits, trace.clone()).await?)
+            }
+            #[cfg(not(feature = "rlpx"))]
+            Endpoint::Rlpx(_) => Err(DialError::UnsupportedAddress(addr.to_string())),
             Endpoint::Memory(port) => {
                 let us = self.keypair.public().to_peer_id();
                 let connection = memory::dial(port, us, limits, trace.clone());
@@ -143,8 +163,14 @@ impl Kit {
         }
     }
 
-    /// Takes an accepted TCP socket through its upgrade.
-    pub(crate) async fn accept_tcp(self, socket: std::net::TcpStream, from: SocketAddr, guard: PendingGuard) {
+    /// Takes an accepted TCP socket through the upgrade of this wire.
+    pub(crate) async fn accept_tcp(
+        self,
+        socket: std::net::TcpStream,
+        from: SocketAddr,
+        wire: Wire,
+        guard: PendingGuard,
+    ) {
         let limits = &self.config.transport;
         let trace = self.tracer.new_conn();
         let remote = Endpoint::Tcp(from).to_multiaddr();
@@ -156,6 +182,11 @@ impl Kit {
             let socket = tokio::net::TcpStream::from_std(socket)?;
             let socket = tcp::first_byte(socket, limits).await?;
             let (direction, trace) = (Direction::Inbound, trace.clone());
+            #[cfg(feature = "rlpx")]
+            if let (Wire::Rlpx, Some(local)) = (wire, &self.rlpx) {
+                return rlpx::upgrade::upgrade(socket, local, None, remote, limits, trace).await;
+            }
+            debug_assert_eq!(wire, Wire::Libp2p, "listeners of other wires are not bound");
             upgrade::traced(socket, &self.keypair, direction, None, remote, limits, trace).await
         };
         match upgraded.await {
@@ -237,6 +268,13 @@ impl Kit {
         if static_index.is_some() {
             let _ = self.manager.send(DialEnded { static_index, error }).await;
         }
+    }
+}
+
+fn tell_connected(trace: &ConnTrace, socket: &Compat<TcpStream>, remote: &Multiaddr) {
+    if let Ok(local) = socket.get_ref().local_addr() {
+        let local = Endpoint::Tcp(local).to_multiaddr();
+        trace.say(|| Event::new(Kind::ConnConnected), format_args!("{remote} {local}"));
     }
 }
 

@@ -9,13 +9,14 @@ use multiaddr::Multiaddr;
 use tokio::sync::oneshot;
 
 use super::PeerSession;
+use super::echo::echo;
 use super::messages::OpenSubstream;
 use super::open_request::OpenRequest;
 use super::shared::Shared;
 use crate::actor::Address;
 use crate::disconnect::{DisconnectReason, Disconnected};
 use crate::error::{RequestError, SubstreamError};
-use crate::ids::{Direction, PeerId, ProtocolId, SessionId};
+use crate::ids::{Direction, PeerId, ProtocolId, SessionId, Wire};
 use crate::protocols::identify::Identity;
 use crate::protocols::ping::{self, PingError};
 use crate::protocols::simple::{Ask as AskProtocol, Protocol};
@@ -59,6 +60,11 @@ impl PeerHandle {
     /// Security and muxer, such as `/noise` and `/yamux/1.0.0`.
     pub fn transport(&self) -> (&'static str, &'static str) {
         (self.shared.security, self.shared.muxer)
+    }
+
+    /// Which wire carries the connection.
+    pub fn wire(&self) -> Wire {
+        self.shared.wire
     }
 
     /// What the peer says about itself, once identify is through.
@@ -132,9 +138,16 @@ impl PeerHandle {
         self.open(protocol, true).await
     }
 
-    /// Measures round trips over `/ipfs/ping/1.0.0`, one after another on one substream.
+    /// Measures round trips, one after another: by the echo of the transport if it has one (RLPx),
+    /// else over one substream of `/ipfs/ping/1.0.0`. Ends with the first that fails.
     pub async fn ping(&self, count: usize, timeout: Duration) -> Vec<Result<Duration, PingError>> {
         let mut results = Vec::with_capacity(count.min(1024));
+        if let Some(transport) = &self.shared.echo {
+            while results.len() < count && results.last().is_none_or(Result::is_ok) {
+                results.push(echo(transport, timeout).await);
+            }
+            return results;
+        }
         match self.open(ping::ID, false).await {
             Ok(mut substream) => {
                 for _ in 0..count {
@@ -167,6 +180,9 @@ impl PeerHandle {
     /// Whether the peer answers a ping within this time. One that does not speak ping, or whose
     /// substreams are all in use, is not dead for that.
     pub(crate) async fn is_alive(&self, within: Duration) -> bool {
+        if let Some(transport) = &self.shared.echo {
+            return echo(transport, within).await.is_ok();
+        }
         let probe = async {
             match self.open(ping::ID, false).await {
                 Ok(mut substream) => ping::ping(&mut substream, rand::random(), within).await.is_ok(),

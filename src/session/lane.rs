@@ -55,10 +55,13 @@ pub(super) enum LaneEvent {
 type Serving = BoxFuture<'static, (Tag, Result<Payload, ServeError>)>;
 type Taking = BoxFuture<'static, Result<(), ServeError>>;
 
-/// An exchange with a substream.
+/// What decides about an exchange.
+pub(super) type Machine = SessionMachine<Waiter, ExchangeRules>;
+
+/// An exchange with a substream or channel.
 pub(super) struct Live {
     pub(super) token: u64,
-    pub(super) machine: SessionMachine<Waiter, ExchangeRules>,
+    pub(super) machine: Machine,
     from: From,
     writer: Writer,
     serving: FuturesUnordered<Serving>,

@@ -6,8 +6,11 @@
 //! mailbox carries requests of ours (one per permit) and control. All writing, serving and timing
 //! happens in one place, `pump.rs`.
 
+mod attach;
+mod echo;
 pub(crate) mod handle;
 pub(crate) mod lane;
+mod message_writer;
 pub(crate) mod messages;
 mod open_request;
 pub(crate) mod pump;
@@ -27,28 +30,29 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, AsyncContext, Handler, SpawnHandle, StreamHandler};
-use futures::stream::{BoxStream, FuturesUnordered};
+use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 use tokio_util::task::AbortOnDropHandle;
 
+use attach::Reader;
 pub use handle::PeerHandle;
-use lane::{Lane, Live, State};
+use lane::{Lane, Live, Machine};
 use messages::{Ask, Cancel, Notice, Notices, OpenSubstream};
 use reader::{ReaderEvent, ReaderItem};
 use shared::Shared;
 use substreams::{Origin, Task, TaskEnd};
-use writer::Writer;
 
 use crate::actor::{self, Ctx};
 use crate::disconnect::{Breach, Deadline, DisconnectReason, Disconnected, Side};
 use crate::ids::{Direction, ProtocolId, SessionId};
+use crate::machine::session::SessionMachine;
 use crate::router::Router;
 use crate::stats::RequestStats;
 use crate::trace::{Event, Kind, Label};
+use crate::transport::channel::Channel;
 use crate::transport::mux::{Control, MuxEnd, Substream};
 use crate::transport::{Connection, TransportLimits};
-use crate::wire::segment::Segment;
 
 /// Everything a session needs to start.
 pub(crate) struct Start {
@@ -62,37 +66,19 @@ pub(crate) struct Start {
     pub(crate) seed: u64,
 }
 
-/// One attached stream.
-struct Reader {
-    handle: SpawnHandle,
-    opened: Opened,
-}
-
-/// Who opened a substream.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Opened {
-    /// We did, for the exchange with this index.
-    ForLane(usize),
-    /// The peer did.
-    ByPeer,
-}
-
-/// How long after the end of an exchange its dialer opens it again, at the earliest.
-const REOPEN_AFTER: Duration = Duration::from_secs(1);
-const REOPEN_CAP: Duration = Duration::from_secs(30);
 /// By then it is decided which exchanges there are; whoever waits is not kept any longer.
 const SETTLE_SLACK: Duration = Duration::from_secs(1);
-/// Substreams of an exchange beyond the one, within a minute, before they are a breach.
-const EXCESS_MAX: usize = 3;
-
 /// The actor of one peer.
 pub(crate) struct PeerSession {
     shared: Arc<Shared>,
     router: Arc<Router>,
     ids: Arc<[ProtocolId]>,
     control: Control,
-    /// Taken when the actor starts.
     inbound: Option<mpsc::Receiver<Substream>>,
+    /// Taken when the actor starts.
+    channels: Option<Vec<Channel>>,
+    /// Exchanges are negotiated on substreams; otherwise they are the channels, once and for all.
+    by_substreams: bool,
     driver: Option<AbortOnDropHandle<MuxEnd>>,
     mux_end: Option<MuxEnd>,
     lanes: Vec<Lane>,
@@ -116,8 +102,10 @@ pub(crate) struct PeerSession {
 impl PeerSession {
     /// Starts the actor on this thread and returns its handle.
     pub(crate) fn launch(start: Start) -> PeerHandle {
-        let Start { connection, session, config, router, ids, stats, notices, seed } = start;
+        let Start { mut connection, session, config, router, ids, stats, notices, seed } = start;
         let shared = Shared::new(&connection, session, router.exchanges(), &config, &stats);
+        let channels = connection.channels.take();
+        let introduced = connection.introduced.take().is_some_and(|said| shared.identity.set(said).is_ok());
         let transport = config.transport;
         let mux = connection.mux;
         let trace = shared.trace.clone();
@@ -131,12 +119,14 @@ impl PeerSession {
                 ids,
                 control: mux.control,
                 inbound: Some(mux.inbound),
+                by_substreams: channels.is_none(),
+                channels,
                 driver: Some(AbortOnDropHandle::new(tokio::task::spawn_local(mux.driver))),
                 mux_end: None,
                 tasks: FuturesUnordered::new(),
                 readers: HashMap::new(),
                 next_token: 0,
-                identified: false,
+                identified: introduced,
                 settle_by: Instant::now() + transport.negotiation_timeout + SETTLE_SLACK,
                 ended: None,
                 close_by: None,
@@ -169,77 +159,6 @@ impl PeerSession {
     fn respawn_pump(&mut self, ctx: &mut Ctx<Self>) {
         ctx.cancel_future(self.pump);
         self.pump = ctx.spawn(pump::Pump);
-    }
-
-    /// Attaches a substream as a stream whose first step is negotiation.
-    fn attach(
-        &mut self,
-        ctx: &mut Ctx<Self>,
-        opened: Opened,
-        stream: impl FnOnce(u64) -> BoxStream<'static, ReaderItem>,
-    ) {
-        let token = self.next_token;
-        self.next_token += 1;
-        let handle = ctx.add_stream(stream(token));
-        self.readers.insert(token, Reader { handle, opened });
-        self.respawn_pump(ctx);
-    }
-
-    /// Drops a stream, and with it its half of the substream.
-    fn detach(&mut self, ctx: &mut Ctx<Self>, token: u64) {
-        if let Some(reader) = self.readers.remove(&token) {
-            ctx.cancel_future(reader.handle);
-        }
-    }
-
-    /// The dialer asks for the substream of an exchange.
-    fn open_lane(&mut self, ctx: &mut Ctx<Self>, index: usize) {
-        let ids = self.lanes[index].shared.exchange.ids().to_vec();
-        let (control, limits) = (self.control.clone(), self.limits());
-        self.lanes[index].state = State::Waiting;
-        self.attach(ctx, Opened::ForLane(index), |token| {
-            reader::outbound(token, index, control, ids, limits)
-        });
-    }
-
-    fn on_exchange(
-        &mut self,
-        ctx: &mut Ctx<Self>,
-        token: u64,
-        index: usize,
-        version: u32,
-        io: futures::io::WriteHalf<reader::LaneIo>,
-    ) {
-        let now = Instant::now().into_std();
-        let Some(reader) = self.readers.get(&token) else { return };
-        // Identify lists what a peer accepts: a dialer that lists nothing may still open.
-        let may_open = !matches!(self.lanes[index].state, State::Live(_)) && self.ended.is_none();
-        let by_listener = self.shared.direction == Direction::Outbound && reader.opened == Opened::ByPeer;
-        if !may_open || by_listener {
-            self.detach(ctx, token);
-            if self.lanes[index].excess.exceeds(now, Duration::from_secs(60), EXCESS_MAX) {
-                self.end(Disconnected::local(DisconnectReason::Breach(Breach::SubstreamFlood)));
-            }
-            return;
-        }
-        let lane = &mut self.lanes[index];
-        let live = Live::new(now, token, version, Writer::new(io), &lane.shared, &self.shared);
-        lane.state = State::Live(Box::new(live));
-    }
-
-    fn attach_inbound(&mut self, ctx: &mut Ctx<Self>, substream: Substream) {
-        let (router, ids, limits) = (Arc::clone(&self.router), Arc::clone(&self.ids), self.limits());
-        let trace = self.shared.trace.clone();
-        self.attach(ctx, Opened::ByPeer, |token| {
-            reader::inbound(token, substream, router, ids, limits, trace)
-        });
-    }
-
-    /// Negotiation of a substream came to nothing.
-    fn on_not_agreed(&mut self, token: u64, unsupported: bool) {
-        let Some(Reader { opened: Opened::ForLane(index), .. }) = self.readers.remove(&token) else { return };
-        let lane = &mut self.lanes[index];
-        lane.state = if unsupported { State::Unsupported } else { lane.pause() };
     }
 
     /// Decides that the session ends, tells everybody, and starts saying goodbye.
@@ -293,28 +212,6 @@ impl PeerSession {
             }
         }
     }
-
-    /// A listener need not wait for exchanges that the dialer does not speak.
-    fn rule_out_unlisted(&mut self, protocols: &[String]) {
-        if self.shared.direction == Direction::Outbound {
-            return;
-        }
-        for lane in &mut self.lanes {
-            let speaks = |(id, _): &(ProtocolId, u32)| protocols.iter().any(|p| p == id.as_str());
-            if matches!(lane.state, State::Waiting) && !lane.shared.exchange.ids().iter().any(speaks) {
-                lane.state = State::Unsupported;
-            }
-        }
-    }
-}
-
-impl Lane {
-    /// A pause before the substream is opened again, longer each time.
-    fn pause(&mut self) -> State {
-        let pause = REOPEN_AFTER.saturating_mul(1 << self.endings.min(5)).min(REOPEN_CAP);
-        self.endings = self.endings.saturating_add(1);
-        State::Over { again_at: Some(Instant::now() + pause) }
-    }
 }
 
 impl Actor for PeerSession {
@@ -322,15 +219,22 @@ impl Actor for PeerSession {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let config = Arc::clone(&self.shared.config);
-        if self.shared.direction == Direction::Outbound {
-            for index in 0..self.lanes.len() {
-                self.open_lane(ctx, index);
+        match self.channels.take() {
+            Some(channels) => self.attach_channels(ctx, channels),
+            None if self.shared.direction == Direction::Outbound => {
+                (0..self.lanes.len()).for_each(|index| self.open_lane(ctx, index));
             }
+            None => {}
         }
         let (control, limits) = (self.control.clone(), self.limits());
-        self.tasks.push(substreams::identify(control.clone(), limits, self.origin()));
+        if !self.identified {
+            self.tasks.push(substreams::identify(control.clone(), limits, self.origin()));
+        }
         let (interval, timeout) = (config.ping_interval, config.ping_timeout);
-        self.tasks.push(substreams::keepalive(control, limits, self.origin(), interval, timeout, self.seed));
+        self.tasks.push(match &self.shared.echo {
+            Some(transport) => echo::keepalive(transport.clone(), interval, timeout),
+            None => substreams::keepalive(control, limits, self.origin(), interval, timeout, self.seed),
+        });
         self.respawn_pump(ctx);
     }
 }
@@ -363,8 +267,15 @@ impl StreamHandler<ReaderItem> for PeerSession {
     fn handle(&mut self, item: ReaderItem, ctx: &mut Self::Context) {
         let ReaderItem { token, event } = item;
         match event {
-            ReaderEvent::Segments(segments) => return self.on_segments(ctx, token, segments),
-            ReaderEvent::Exchange { lane, version, io } => self.on_exchange(ctx, token, lane, version, io),
+            ReaderEvent::Segments(segments) => {
+                return self.on_batch(ctx, token, segments, SessionMachine::on_segment);
+            }
+            ReaderEvent::Messages(messages) => {
+                return self.on_batch(ctx, token, messages, SessionMachine::on_whole);
+            }
+            ReaderEvent::Exchange { lane, version, writer } => {
+                self.on_exchange(ctx, token, lane, version, writer);
+            }
             ReaderEvent::Handler { protocol, handler, io } => {
                 self.readers.remove(&token);
                 self.tasks.push(substreams::serve(handler, protocol, self.origin(), *io));
@@ -393,12 +304,18 @@ impl StreamHandler<ReaderItem> for PeerSession {
 
 impl PeerSession {
     /// The hot path: what a batch causes is done at once, answers and replies included.
-    fn on_segments(&mut self, ctx: &mut Ctx<Self>, token: u64, segments: Vec<Segment>) {
+    fn on_batch<T>(
+        &mut self,
+        ctx: &mut Ctx<Self>,
+        token: u64,
+        batch: Vec<T>,
+        take: fn(&mut Machine, std::time::Instant, T),
+    ) {
         let of_token = |lane: &mut Lane| lane.live().is_some_and(|live| live.token == token);
         let Some(index) = self.lanes.iter_mut().position(of_token) else { return };
         if let Some(live) = self.lanes[index].live() {
             let now = Instant::now().into_std();
-            segments.into_iter().for_each(|segment| live.machine.on_segment(now, segment));
+            batch.into_iter().for_each(|item| take(&mut live.machine, now, item));
         }
         // The pump has run before any reader did, so the waker is that of this actor's task.
         let waker = self.waker.clone();
@@ -452,6 +369,8 @@ fn stop(ctx: &mut Ctx<PeerSession>) {
 /// What the end of the connection means for the session.
 fn ended_by(end: &MuxEnd) -> Disconnected {
     match end {
+        MuxEnd::Disconnected(reason) => Disconnected::remote(*reason),
+        MuxEnd::Breach(breach) => Disconnected::local(DisconnectReason::Breach(*breach)),
         MuxEnd::Violation(_) => Disconnected::local(DisconnectReason::Breach(Breach::Muxer)),
         MuxEnd::Closed | MuxEnd::RemoteClosed | MuxEnd::Io(_) => Disconnected::lost(),
     }

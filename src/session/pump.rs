@@ -149,7 +149,7 @@ impl PeerSession {
         }
         let token = live.token;
         lane.state = match self.shared.direction {
-            Direction::Outbound if self.ended.is_none() => lane.pause(),
+            Direction::Outbound if self.ended.is_none() && self.by_substreams => lane.pause(),
             _ => State::Over { again_at: None },
         };
         self.detach(ctx, token);
@@ -226,10 +226,10 @@ impl PeerSession {
 
     /// Ended, and nothing left to say or no time left to say it.
     fn is_done(&mut self) -> bool {
-        let Some(close_by) = self.close_by else { return false };
+        let (Some(close_by), Some(ended)) = (self.close_by, self.ended) else { return false };
         let said = self.lanes.iter_mut().filter_map(|lane| lane.live()).all(|live| live.flushed);
         if said && self.driver.is_some() {
-            self.control.close();
+            self.control.close(ended.reason);
         }
         self.driver.is_none() || Instant::now() >= close_by
     }

@@ -3,7 +3,6 @@
 //! The first step of each stream is negotiation; its items then are batches of segments, one per
 //! read. No byte can arrive before somebody listens, because the listener is what reads it.
 
-use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,26 +11,28 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 use futures::Stream;
 use futures::future::Either;
-use futures::io::{AsyncRead, AsyncReadExt, ReadHalf, WriteHalf};
+use futures::io::{AsyncReadExt, ReadHalf};
 use futures::stream::{self, BoxStream, StreamExt};
 
+use super::message_writer::MessageWriter;
+use super::writer::{SegmentWriter, Writer};
 use crate::disconnect::Breach;
 use crate::ids::{Direction, ProtocolId};
 use crate::protocols::SubstreamHandler;
 use crate::router::{Route, Router};
 use crate::trace::{ConnTrace, EventId, Kind};
 use crate::transport::TransportLimits;
+use crate::transport::channel::Channel;
 use crate::transport::mux::{Control, Substream};
 use crate::transport::negotiate::{self, NegotiateError, Negotiated};
-use crate::wire::segment::{Segment, SegmentDecoder};
+use crate::transport::scratch::{self, READ_BYTES as BATCH_BYTES};
+use crate::wire::segment::{Message, Segment, SegmentDecoder};
 
 /// A negotiated substream.
 pub(crate) type LaneIo = Negotiated<Substream>;
 
 /// Segments of one batch.
 const BATCH_SEGMENTS: usize = 64;
-/// Bytes of one batch, and of the reads between two yields to other tasks.
-const BATCH_BYTES: usize = 64 << 10;
 
 /// What happens on one substream. `token` tells substreams of a session apart.
 pub(super) struct ReaderItem {
@@ -40,12 +41,14 @@ pub(super) struct ReaderItem {
 }
 
 pub(super) enum ReaderEvent {
-    /// An exchange was agreed on; its segments follow.
-    Exchange { lane: usize, version: u32, io: WriteHalf<LaneIo> },
+    /// An exchange was agreed on; its segments or messages follow.
+    Exchange { lane: usize, version: u32, writer: Writer },
     /// A raw substream was agreed on; nothing follows.
     Handler { protocol: ProtocolId, handler: Arc<dyn SubstreamHandler>, io: Box<LaneIo> },
     /// Segments of an exchange.
     Segments(Vec<Segment>),
+    /// Whole messages of an exchange.
+    Messages(Vec<Message>),
     /// Bytes of an exchange that are no segment; nothing follows.
     BadFraming(Breach),
     /// No protocol was agreed on; nothing follows.
@@ -156,15 +159,27 @@ fn exchange(
     io: LaneIo,
 ) -> impl Stream<Item = ReaderItem> + Send + use<> {
     let (reader, writer) = io.split();
-    let agreed = ReaderItem { token, event: ReaderEvent::Exchange { lane, version, io: writer } };
+    let writer = Writer::Segments(SegmentWriter::new(writer));
+    let agreed = ReaderItem { token, event: ReaderEvent::Exchange { lane, version, writer } };
     let segments = Segments::new(reader).map(move |event| ReaderItem { token, event });
     stream::once(std::future::ready(agreed)).chain(segments)
 }
 
-thread_local! {
-    /// Where sockets are read into before the bytes find their place: one per thread, so that an
-    /// idle connection holds no buffer.
-    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; BATCH_BYTES]);
+/// Takes an exchange that the transport has negotiated and frames by itself.
+pub(super) fn channel(
+    token: u64,
+    lane: usize,
+    version: u32,
+    channel: Channel,
+) -> BoxStream<'static, ReaderItem> {
+    let writer = Writer::Messages(MessageWriter::new(channel.outbound));
+    let agreed = ReaderEvent::Exchange { lane, version, writer };
+    let batches = stream::unfold(channel.inbound, |mut inbound| async {
+        inbound.recv().await.map(|batch| (ReaderEvent::Messages(batch), inbound))
+    });
+    let ended = stream::once(std::future::ready(ReaderEvent::Ended(None)));
+    let events = stream::once(std::future::ready(agreed)).chain(batches).chain(ended);
+    events.map(move |event| ReaderItem { token, event }).boxed()
 }
 
 /// Reads segments in batches. Between two batches of a busy peer the others get their turn.
@@ -225,14 +240,7 @@ impl Stream for Segments {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let polled = SCRATCH.with_borrow_mut(|scratch| {
-                let polled = Pin::new(&mut this.io).poll_read(cx, scratch);
-                if let Poll::Ready(Ok(read)) = polled {
-                    this.buffer.extend_from_slice(&scratch[..read]);
-                }
-                polled
-            });
-            match polled {
+            match scratch::poll_read(&mut this.io, cx, &mut this.buffer) {
                 Poll::Ready(Ok(0)) => {
                     this.over = true;
                     return Poll::Ready(Some(ReaderEvent::Ended(None)));

@@ -33,7 +33,7 @@ pub(crate) async fn refuse(
         if connection.direction == Direction::Inbound {
             let _ = tokio::time::timeout(PATIENCE, tell(&mut mux.inbound, reason, &router, &limits)).await;
         }
-        control.close();
+        control.close(reason);
         future::pending::<()>().await;
     };
     // The driver ends once it was told to close.

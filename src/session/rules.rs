@@ -8,7 +8,7 @@ use crate::disconnect::{Breach, DisconnectReason};
 use crate::machine::message::{Class, Encoding, Payload};
 use crate::machine::session::{DISCONNECT_CODE, Rules};
 use crate::protocols::Exchange;
-use crate::wire::snappy;
+use crate::wire::{reason, snappy};
 
 /// Bytes of a body that an envelope is read from.
 const PREFIX: usize = 16;
@@ -50,49 +50,12 @@ impl Rules for ExchangeRules {
     }
 
     fn read_disconnect(&self, body: &Bytes) -> DisconnectReason {
-        let plain = match self.exchange.encoding() {
-            Encoding::Plain => body.clone(),
-            // Peers differ in whether this one message is compressed: accept both.
-            Encoding::Snappy { .. } => snappy::inflate(body, PREFIX).unwrap_or_else(|_| body.clone()),
-        };
-        DisconnectReason::from_code(reason_code(&plain))
+        DisconnectReason::from_code(reason::decode(body))
     }
 }
 
 /// The Disconnect message: the RLP list `[reason]` (rlpx.md, "Disconnect").
 pub(super) fn disconnect_payload(encoding: Encoding, reason: DisconnectReason) -> Payload {
-    // In RLP the integer 0 is the empty string.
-    let code = match reason.code() {
-        0 => 0x80,
-        code => code,
-    };
-    let rlp = [0xc1, code];
-    let body = match encoding {
-        Encoding::Plain => Bytes::copy_from_slice(&rlp),
-        Encoding::Snappy { .. } => snappy::compress(&rlp),
-    };
+    let body = reason::encode(reason.code(), matches!(encoding, Encoding::Snappy { .. }));
     Payload { code: DISCONNECT_CODE, body }
-}
-
-/// The reason number in any of its spellings: `[n]`, `[]`, a bare byte, nothing at all.
-fn reason_code(rlp: &[u8]) -> u8 {
-    let item = match rlp {
-        [0xc1, item] | [item] => *item,
-        _ => 0,
-    };
-    if item < 0x80 { item } else { 0 }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_spelling_of_a_reason_is_understood() {
-        for (bytes, code) in
-            [(&[0xc1, 0x04][..], 4), (&[0xc0], 0), (&[0xc1, 0x80], 0), (&[0x05], 5), (&[0x80], 0), (&[], 0)]
-        {
-            assert_eq!(reason_code(bytes), code, "{bytes:02x?}");
-        }
-    }
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::disconnect::{DisconnectReason, Disconnected};
-use crate::ids::{Direction, PeerId, SessionId};
+use crate::ids::{Direction, PeerId, SessionId, Wire};
 use crate::machine::message::Payload;
 use crate::machine::pace::Pace;
 use crate::machine::pending::Slots;
@@ -20,6 +20,7 @@ use crate::protocols::identify::Identity;
 use crate::protocols::{Exchange, Outlet};
 use crate::stats::RequestStats;
 use crate::trace::{ConnTrace, Label};
+use crate::transport::mux::Control;
 use crate::transport::{Connection, Traffic};
 
 /// Facts and orders of one session, seen by the actor and by every handle.
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) session: SessionId,
     pub(crate) direction: Direction,
     pub(crate) remote_addr: Multiaddr,
+    pub(crate) wire: Wire,
     pub(crate) security: &'static str,
     pub(crate) muxer: &'static str,
     pub(crate) since: Instant,
@@ -39,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) stats: Arc<RequestStats>,
     pub(crate) config: Arc<Config>,
     pub(crate) orders: Arc<Orders>,
+    /// Round trips by the transport's own echo, where it has one.
+    pub(crate) echo: Option<Control>,
     pub(crate) trace: ConnTrace,
 }
 
@@ -74,6 +78,7 @@ impl Shared {
             session,
             direction: connection.direction,
             remote_addr: connection.remote_addr.clone(),
+            wire: connection.wire,
             security: connection.security,
             muxer: connection.muxer,
             since: Instant::now(),
@@ -85,6 +90,7 @@ impl Shared {
             stats: Arc::clone(stats),
             config: Arc::clone(config),
             orders,
+            echo: connection.echoes.then(|| connection.mux.control.clone()),
             trace: connection.trace.clone(),
         })
     }

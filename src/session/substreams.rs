@@ -101,6 +101,8 @@ async fn agree(
 ) -> Result<LaneIo, SubstreamError> {
     let substream = control.open().await.map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => SubstreamError::Busy,
+        // A wire without substreams.
+        io::ErrorKind::Unsupported => SubstreamError::Unsupported(protocol.clone()),
         _ => SubstreamError::Io(error),
     })?;
     match negotiate::dial(substream, std::slice::from_ref(protocol), limits).await {

@@ -1,4 +1,5 @@
-//! Drains an outbox into a substream: the only place that waits for the peer to read.
+//! Drains an outbox into a substream or a message channel: the only place that waits for the peer to
+//! read.
 
 use std::collections::VecDeque;
 use std::io;
@@ -8,6 +9,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, BytesMut};
 use futures::io::{AsyncWrite, WriteHalf};
 
+use super::message_writer::MessageWriter;
 use super::reader::LaneIo;
 use crate::machine::outbox::{Outbox, Rank, Tag};
 
@@ -25,9 +27,63 @@ pub(super) struct Drained {
     pub(super) blocked: bool,
 }
 
+/// The writing half of a long-lived exchange.
+#[derive(Debug)]
+pub(super) enum Writer {
+    /// Cut into segments, over a substream.
+    Segments(SegmentWriter),
+    /// Whole, over a transport with frames of its own.
+    Messages(MessageWriter),
+}
+
+impl Writer {
+    /// Writes until the outbox is empty or no more is taken.
+    pub(super) fn drain(
+        &mut self,
+        cx: &mut Context<'_>,
+        outbox: &mut Outbox,
+        watch: impl FnMut(Progress),
+    ) -> io::Result<Drained> {
+        match self {
+            Self::Segments(writer) => writer.drain(cx, outbox, watch),
+            Self::Messages(writer) => writer.drain(cx, outbox, watch),
+        }
+    }
+
+    /// Whether bytes wait that were taken from the outbox and not written.
+    pub(super) fn has_output(&self) -> bool {
+        self.waiting_bytes() > 0
+    }
+
+    /// Bytes that were taken from the outbox and not written.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        match self {
+            Self::Segments(writer) => writer.batch.len(),
+            Self::Messages(_) => 0,
+        }
+    }
+
+    /// Tagged messages that were taken from the outbox and not written.
+    pub(super) fn tags(&self) -> impl Iterator<Item = (Rank, Tag)> {
+        let ends = match self {
+            Self::Segments(writer) => Some(writer.ends.iter()),
+            Self::Messages(_) => None,
+        };
+        ends.into_iter().flatten().map(|(_, rank, tag, _)| (*rank, *tag))
+    }
+
+    /// Half-closes behind what was written. A channel ends with its connection.
+    pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Segments(writer) => Pin::new(&mut writer.io).poll_close(cx),
+            Self::Messages(_) => Poll::Ready(Ok(())),
+        }
+    }
+}
+
 /// The writing half of a long-lived substream.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(super) struct SegmentWriter {
     io: WriteHalf<LaneIo>,
     batch: BytesMut,
     /// Bytes that the substream has taken so far.
@@ -48,13 +104,12 @@ pub(super) struct Progress {
     pub(super) written: bool,
 }
 
-impl Writer {
+impl SegmentWriter {
     pub(super) fn new(io: WriteHalf<LaneIo>) -> Self {
         Self { io, batch: BytesMut::new(), taken: 0, ends: VecDeque::new() }
     }
 
-    /// Writes until the outbox is empty or the substream takes no more.
-    pub(super) fn drain(
+    fn drain(
         &mut self,
         cx: &mut Context<'_>,
         outbox: &mut Outbox,
@@ -104,25 +159,5 @@ impl Writer {
             }
         }
         Ok(Drained { progress, blocked: false })
-    }
-
-    /// Whether bytes wait that the substream has not taken.
-    pub(super) fn has_output(&self) -> bool {
-        !self.batch.is_empty()
-    }
-
-    /// Bytes that wait in the batch.
-    pub(super) fn waiting_bytes(&self) -> usize {
-        self.batch.len()
-    }
-
-    /// Tagged messages in the batch.
-    pub(super) fn tags(&self) -> impl Iterator<Item = (Rank, Tag)> {
-        self.ends.iter().map(|(_, rank, tag, _)| (*rank, *tag))
-    }
-
-    /// Half-closes behind what was written.
-    pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_close(cx)
     }
 }

@@ -15,7 +15,7 @@ use super::mux::{Command, Control, Mux, MuxEnd, OpenReply};
 use super::pipe::{self, Breaker, Pipe};
 use super::substream::{LiveGuard, MemorySubstream, Substream};
 use super::{Connection, Traffic, TransportLimits};
-use crate::ids::{Direction, PeerId};
+use crate::ids::{Direction, PeerId, Wire};
 use crate::trace::ConnTrace;
 use crate::transport::addr::Endpoint;
 
@@ -135,9 +135,13 @@ pub(crate) fn connect(
         direction,
         trace: trace.clone(),
         remote_addr: remote.to_multiaddr(),
+        wire: Wire::Memory,
         security: "memory",
         muxer: "memory",
         mux: Mux { control: Control { commands, trace }, inbound, driver: Box::pin(driver.run()) },
+        channels: None,
+        introduced: None,
+        echoes: false,
         traffic,
     }
 }
@@ -161,7 +165,8 @@ impl Driver {
             tokio::select! {
                 biased;
                 Some(command) = self.commands.recv() => match command {
-                    Command::Close => return MuxEnd::Closed,
+                    Command::Close(_) => return MuxEnd::Closed,
+                    Command::Ping(_) => {}
                     Command::Open(reply) => self.open(reply),
                 },
                 pipe = self.link.from_other.recv() => match pipe {

@@ -6,12 +6,18 @@
 //! be had from the step before it.
 
 pub mod addr;
+pub mod channel;
+#[cfg(feature = "rlpx")]
+pub mod enode;
 pub mod frame_tap;
 pub mod inspector;
 pub mod memory;
 pub mod mux;
 pub mod negotiate;
 pub mod pipe;
+#[cfg(feature = "rlpx")]
+pub mod rlpx;
+pub(crate) mod scratch;
 pub mod substream;
 pub mod tcp;
 pub mod upgrade;
@@ -23,7 +29,8 @@ use std::time::Duration;
 
 use multiaddr::Multiaddr;
 
-use crate::ids::{Direction, PeerId, PublicKey};
+use crate::ids::{Direction, PeerId, PublicKey, Wire};
+use crate::protocols::identify::Identity;
 use crate::trace::ConnTrace;
 
 /// Bounds of everything below the protocols.
@@ -122,12 +129,21 @@ pub struct Connection {
     pub(crate) trace: ConnTrace,
     /// The other end's address.
     pub remote_addr: Multiaddr,
+    /// Which wire it is.
+    pub wire: Wire,
     /// Security protocol, such as `/noise`.
     pub security: &'static str,
     /// Muxer protocol, such as `/yamux/1.0.0`.
     pub muxer: &'static str,
     /// Substreams.
     pub mux: mux::Mux,
+    /// The exchanges both sides speak, where the transport itself has negotiated them. `None`: each
+    /// gets a substream and is negotiated there.
+    pub channels: Option<Vec<channel::Channel>>,
+    /// What the peer has said about itself, where that is part of the handshake.
+    pub introduced: Option<Identity>,
+    /// Whether the transport has an echo of its own: [`mux::Control::ping`].
+    pub echoes: bool,
     /// Bytes of the socket.
     pub traffic: Arc<Traffic>,
 }

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::frame_tap::Violation;
 pub use super::substream::Substream;
+use crate::disconnect::{Breach, DisconnectReason};
 use crate::trace::ConnTrace;
 
 /// How a connection ended, told by its driver.
@@ -21,8 +22,12 @@ pub enum MuxEnd {
     Closed,
     /// The other end closed it.
     RemoteClosed,
+    /// The peer said goodbye, for this reason.
+    Disconnected(DisconnectReason),
     /// The peer broke the muxer's rules.
     Violation(Violation),
+    /// The peer broke the rules of a transport that frames messages by itself.
+    Breach(Breach),
     /// The socket broke.
     Io(io::Error),
 }
@@ -32,7 +37,9 @@ impl fmt::Display for MuxEnd {
         match self {
             Self::Closed => f.write_str("closed"),
             Self::RemoteClosed => f.write_str("closed by the peer"),
+            Self::Disconnected(reason) => write!(f, "closed by the peer: {reason}"),
             Self::Violation(violation) => write!(f, "{violation}"),
+            Self::Breach(breach) => write!(f, "{breach}"),
             Self::Io(error) => write!(f, "{error}"),
         }
     }
@@ -41,10 +48,14 @@ impl fmt::Display for MuxEnd {
 pub(super) type OpenReply = oneshot::Sender<io::Result<Substream>>;
 
 /// What a driver is asked for.
+#[cfg_attr(not(feature = "rlpx"), expect(dead_code, reason = "read by drivers with words for it"))]
 #[derive(Debug)]
 pub(super) enum Command {
     Open(OpenReply),
-    Close,
+    /// Answered when the echo is back; dropped where the transport has none.
+    Ping(oneshot::Sender<()>),
+    /// Say goodbye, with the reason where the transport has words for it.
+    Close(DisconnectReason),
 }
 
 /// Opens substreams and closes the connection. Cheap to clone.
@@ -65,10 +76,19 @@ impl Control {
         opened.await.map_err(|_| gone())?
     }
 
-    /// Asks the driver to say goodbye and end. Does not wait; asking twice is the same as once.
-    /// `false`: more is being asked of the driver than it takes now; ask again.
-    pub fn close(&self) -> bool {
-        !matches!(self.commands.try_send(Command::Close), Err(mpsc::error::TrySendError::Full(_)))
+    /// A round trip by the transport's own echo, where it has one. Fails with `NotConnected` when the
+    /// connection is over or too many echoes are awaited. Wants a time-out around it.
+    pub async fn ping(&self) -> io::Result<()> {
+        let (reply, echoed) = oneshot::channel();
+        let gone = || io::Error::from(io::ErrorKind::NotConnected);
+        self.commands.send(Command::Ping(reply)).await.map_err(|_| gone())?;
+        echoed.await.map_err(|_| gone())
+    }
+
+    /// Asks the driver to say goodbye for this reason, and end. Does not wait; asking twice is the
+    /// same as once. `false`: more is being asked of the driver than it takes now; ask again.
+    pub fn close(&self, reason: DisconnectReason) -> bool {
+        !matches!(self.commands.try_send(Command::Close(reason)), Err(mpsc::error::TrySendError::Full(_)))
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::negotiate::{self, Budgeted, NegotiateError};
 use super::{Connection, Traffic, TransportLimits, mux, yamux};
 use crate::error::UpgradeError;
-use crate::ids::{Direction, Keypair, PeerId, ProtocolId};
+use crate::ids::{Direction, Keypair, PeerId, ProtocolId, Wire};
 use crate::trace::{ConnTrace, Event, Kind, Label};
 
 const NOISE_NAME: &str = "/noise";
@@ -53,8 +53,7 @@ pub(crate) async fn traced<T>(
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let traffic = Arc::new(Traffic::default());
-    let counted = Counted { io: socket, traffic: Arc::clone(&traffic) };
+    let (counted, traffic) = Counted::new(socket);
     let (socket, authenticated) = Budgeted::new(counted, limits.upgrade_bytes_max, usize::MAX);
     let steps = steps(socket, authenticated, keypair, direction, expected, limits, &trace);
     let (peer, mux) = tokio::time::timeout(limits.upgrade_timeout, steps)
@@ -66,9 +65,13 @@ where
         direction,
         trace,
         remote_addr,
-        security: "/noise",
-        muxer: "/yamux/1.0.0",
+        wire: Wire::Libp2p,
+        security: NOISE_NAME,
+        muxer: YAMUX_NAME,
         mux,
+        channels: None,
+        introduced: None,
+        echoes: false,
         traffic,
     })
 }
@@ -85,10 +88,10 @@ async fn steps<T>(
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut step = Step::begin(trace, NOISE_NAME);
+    let step = Step::begin(trace, NOISE_NAME);
     let socket = agree(socket, NOISE, direction, limits).await?;
     step.done();
-    step = Step::begin(trace, "noise");
+    let step = Step::begin(trace, "noise");
     let handshake_failed = |error| UpgradeError::Handshake(Box::new(error));
     let noise = libp2p_noise::Config::new(keypair).map_err(handshake_failed)?;
     let upgraded = match direction {
@@ -105,14 +108,14 @@ where
     {
         return Err(UpgradeError::WrongIdentity { expected, actual });
     }
-    step = Step::begin(trace, YAMUX_NAME);
+    let step = Step::begin(trace, YAMUX_NAME);
     let socket = agree(socket, YAMUX, direction, limits).await?;
     step.done();
     Ok((actual, yamux::traced(socket, direction, limits, trace.clone())))
 }
 
 /// One step of an upgrade: recorded when it is through, and as failed when it is dropped before.
-struct Step<'a> {
+pub(super) struct Step<'a> {
     trace: &'a ConnTrace,
     name: &'static str,
     begun: Instant,
@@ -120,11 +123,11 @@ struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
-    fn begin(trace: &'a ConnTrace, name: &'static str) -> Self {
+    pub(super) fn begin(trace: &'a ConnTrace, name: &'static str) -> Self {
         Self { trace, name, begun: Instant::now(), done: false }
     }
 
-    fn done(&mut self) {
+    pub(super) fn done(mut self) {
         self.done = true;
         self.record(Label::OK);
     }
@@ -165,9 +168,16 @@ where
 
 /// Counts the bytes of a socket.
 #[derive(Debug)]
-struct Counted<T> {
+pub(super) struct Counted<T> {
     io: T,
     traffic: Arc<Traffic>,
+}
+
+impl<T> Counted<T> {
+    pub(super) fn new(io: T) -> (Self, Arc<Traffic>) {
+        let traffic = Arc::new(Traffic::default());
+        (Self { io, traffic: Arc::clone(&traffic) }, traffic)
+    }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {

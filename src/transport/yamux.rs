@@ -108,7 +108,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         while let Poll::Ready(Some(command)) = self.commands.poll_recv(cx) {
             match command {
-                Command::Close => return Poll::Ready(Step::CloseRequested),
+                Command::Close(_) => return Poll::Ready(Step::CloseRequested),
+                // Pings have a substream here.
+                Command::Ping(_) => {}
                 Command::Open(reply) => {
                     if let Some(error) = self.open_one(reply, cx) {
                         return Poll::Ready(Step::Ended(Some(error)));

@@ -6,6 +6,7 @@ use futures::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::disconnect::DisconnectReason;
 use crate::testing::raw_peer::{DATA, FIN, GO_AWAY, PING, RST, SYN, WINDOW_UPDATE, data, frame};
 use crate::transport::pipe::{self, Pipe};
 
@@ -306,8 +307,8 @@ async fn bytes_in_the_segment_of_the_half_close_are_read() {
 #[tokio::test]
 async fn closing_says_goodbye_and_ends_both_sides() {
     let (a, b) = two_sides();
-    a.control.close();
-    a.control.close();
+    a.control.close(DisconnectReason::Requested);
+    a.control.close(DisconnectReason::Requested);
     assert!(matches!(a.end().await, MuxEnd::Closed));
     let end = b.end().await;
     assert!(matches!(end, MuxEnd::RemoteClosed | MuxEnd::Io(_)), "{end:?}");
@@ -328,7 +329,7 @@ async fn a_peer_that_never_reads_does_not_hold_up_the_close() {
     // Until everything is full.
     tokio::time::timeout(Duration::from_secs(1), writing).map(drop).await;
     let start = Instant::now();
-    mux.control.close();
+    mux.control.close(DisconnectReason::Requested);
     assert!(matches!(driver.await.unwrap(), MuxEnd::Closed));
     assert_eq!(start.elapsed(), limits().close_timeout);
     drop(near);

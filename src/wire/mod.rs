@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod reason;
 pub mod rlp;
 pub mod segment;
 pub mod snappy;

@@ -50,7 +50,7 @@ async fn an_absent_peer_is_dialled_with_doubling_pauses() {
                 panic!("not a failed dial")
             };
             let heard = Instant::now();
-            assert_eq!(failed, addr("/memory/7001").to_multiaddr());
+            assert_eq!(failed, addr("/memory/7001"));
             let share = pause.as_secs_f64() / base;
             assert!((0.79..=1.21).contains(&share), "attempt {attempt}: {pause:?} around {base} s");
             base = f64::min(base * 2.0, 15.0);

@@ -4,6 +4,7 @@
 //! Exit 0: done. Exit 1: tried, and it did not come about. Exit 2: unusable options, files,
 //! addresses or ports, with nothing done. Results go to stdout, everything else to stderr.
 
+mod discover;
 mod duration;
 mod escape;
 mod failure;
@@ -48,6 +49,7 @@ enum Command {
     Node(Box<node::NodeArgs>),
     Ping(ping::PingArgs),
     Key(key::KeyArgs),
+    Discover(discover::DiscoverArgs),
     Trace(trace::TraceArgs),
 }
 
@@ -80,6 +82,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Node(args) => on_runtime(node::run(*args, cli.json)),
         Command::Ping(args) => on_runtime(ping::run(args, cli.json)),
         Command::Key(args) => key::run(&args, cli.json),
+        Command::Discover(args) => on_runtime(discover::run(args, cli.json)),
         Command::Trace(args) => trace::run(&args, cli.json),
     }
 }

@@ -92,7 +92,7 @@ impl Node {
         output: Output,
     ) -> Result<Self, Failure> {
         let Chain { store, anchor, .. } = chain;
-        let eth = Eth::new(store.clone());
+        let eth = Eth::speaking(store.clone(), Arc::new(BlockingThreads), |version| args.speaks(version));
         let builder = Network::builder(config, identity.keypair()).exchange(eth.clone());
         let network = builder.start().await.map_err(|error| match error {
             StartError::Listen { .. } | StartError::Trace(_) => Failure::unusable(error),

@@ -1,0 +1,35 @@
+//! RLPx: the devp2p transport, from the first byte of a socket to frames tagged with an id.
+//!
+//! The pure half owns keys ([`node_id`], [`identity`]), the handshake ([`ecies`], [`handshake`],
+//! [`secrets`]), frames ([`frame`]) and what is said on the base protocol ([`hello`],
+//! [`capability`], [`p2p`]). It never sees a socket, a task or a clock, and randomness is handed
+//! in. Bytes go from the handshake to [`secrets::Secrets`], from there to a
+//! [`frame::Egress`] and a [`frame::Ingress`], and frame data to whom its id belongs.
+//!
+//! Everything is written from the specification (devp2p rlpx.md, EIP-8, EIP-706).
+
+pub mod capability;
+mod driver;
+pub mod ecies;
+#[cfg(test)]
+pub(crate) mod fixtures;
+pub mod frame;
+pub mod handshake;
+pub mod hello;
+pub mod identity;
+mod inbound;
+pub(crate) mod local;
+mod mac;
+pub mod node_id;
+mod outbound;
+pub mod p2p;
+pub mod secrets;
+pub(crate) mod upgrade;
+
+pub use capability::{Shared, negotiate};
+pub use frame::{Egress, FrameError, Ingress};
+pub use handshake::{HandshakeError, Initiator, Responded, Step, respond};
+pub use hello::{Hello, HelloError};
+pub use identity::NodeKey;
+pub use node_id::{InvalidKey, NodeId};
+pub use secrets::Secrets;
