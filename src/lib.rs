@@ -76,7 +76,7 @@ pub mod wire;
 pub use config::Config;
 pub use disconnect::{DisconnectReason, Disconnected};
 pub use error::{DialError, RequestError, StartError, SubstreamError};
-pub use ids::{Direction, Keypair, PeerId, ProtocolId, SessionId};
+pub use ids::{Direction, Keypair, PeerId, ProtocolId, SessionId, Wire};
 pub use manager::blame::Record;
 pub use manager::events::{Events, NetworkEvent};
 pub use manager::table::PeerTable;

@@ -34,7 +34,7 @@ fn addr(node: &Network) -> PeerAddr {
 fn memory_port(node: &Network) -> u64 {
     match addr(node).endpoint {
         Endpoint::Memory(port) => port,
-        Endpoint::Tcp(_) => panic!("not a memory address"),
+        other => panic!("not a memory address: {other:?}"),
     }
 }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use trunkline::error::{DialError, StartError, SubstreamError, UpgradeError};
-use trunkline::protocols::ping as protocol;
+use trunkline::protocols::ping::{self as protocol, PingError};
 use trunkline::trace::TraceConfig;
-use trunkline::{Config, Keypair, Network, PeerAddr, PeerHandle};
+use trunkline::{Config, Keypair, Network, PeerAddr, PeerHandle, Wire};
 
 use crate::escape::escape;
 use crate::failure::Failure;
@@ -29,7 +29,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// when the peer refuses, cannot be reached, is silent, or is not who the address says.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PingArgs {
-    /// Where: /ip4/1.2.3.4/tcp/30303, with /p2p/ID behind it if it must be that peer.
+    /// Where: /ip4/1.2.3.4/tcp/30303, with /p2p/ID behind it if it must be that peer; for devp2p an
+    /// enode://KEY@IP:PORT or an ENR (enr:..).
     addr: PeerAddr,
     /// Round trips to measure.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
@@ -68,11 +69,17 @@ async fn ping(network: &Network, args: &PingArgs, probe: &StatusProbe, json: boo
     };
     let out = Printer { json };
     out.peer(&peer, status.as_ref().map(describe)).map_err(Failure::failed)?;
-    let mut substream = peer.open_substream(protocol::ID).await.map_err(|error| silent(&error))?;
+    let mut echo = match peer.wire() {
+        // devp2p pings on the connection itself.
+        Wire::Rlpx => None,
+        _ => Some(peer.open_substream(protocol::ID).await.map_err(|error| silent(&error))?),
+    };
     let mut times = Vec::new();
     for n in 1..=args.count {
-        let bytes = rand::random();
-        let time = protocol::ping(&mut substream, bytes, ECHO).await;
+        let time = match &mut echo {
+            Some(substream) => protocol::ping(substream, rand::random(), ECHO).await,
+            None => peer.ping(1, ECHO).await.pop().unwrap_or(Err(PingError::TimedOut(ECHO))),
+        };
         let time = time.map_err(|error| Failure::failed(format!("round trip {n}: {error}")))?;
         out.round_trip(n, time).map_err(Failure::failed)?;
         times.push(time);
@@ -94,6 +101,10 @@ fn why(addr: &PeerAddr, error: &DialError) -> String {
         DialError::Upgrade(error @ UpgradeError::WrongIdentity { .. }) => {
             format!("wrong identity at {addr}: {error}")
         }
+        DialError::Upgrade(UpgradeError::Refused(reason)) => format!("refused by {addr}: {reason}"),
+        DialError::Upgrade(UpgradeError::Io(cause)) if addr.endpoint.wire() == Wire::Rlpx => {
+            format!("no handshake with {addr}: {cause}; perhaps the node there has another key")
+        }
         DialError::Upgrade(error) => format!("no handshake with {addr}: {error}"),
         DialError::Refused(ended) => format!("refused by {addr}: {ended}"),
         error => format!("{addr}: {error}"),
@@ -114,17 +125,17 @@ impl Printer {
         let (security, muxer) = peer.transport();
         let agent = escape(peer.identity().map_or("", |identity| &identity.agent));
         let protocols: Vec<String> = peer.protocols().iter().map(|name| escape(name)).collect();
-        let id = peer.id().to_string();
+        let (id, wire) = (peer.id().to_string(), peer.wire().to_string());
         let addr = peer.remote_addr().to_string();
         let (text, value) = eth.unzip();
         self.line(
             json!({
-                "event": "peer", "peer": id, "addr": addr, "agent": agent, "wire": "libp2p",
+                "event": "peer", "peer": id, "addr": addr, "agent": agent, "wire": wire,
                 "security": security, "muxer": muxer, "protocols": protocols, "eth": value,
             }),
             || {
                 let mut lines = format!(
-                    "peer       {id}\naddress    {addr}\nagent      {agent}\nwire       libp2p\n\
+                    "peer       {id}\naddress    {addr}\nagent      {agent}\nwire       {wire}\n\
                      security   {security}\nmuxer      {muxer}\nprotocols  {}",
                     protocols.join("\n           ")
                 );

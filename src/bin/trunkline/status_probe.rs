@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use trunkline::disconnect::{Breach, Disconnected};
 use trunkline::ids::{Direction, ProtocolId, SessionId};
-use trunkline::protocols::eth::{INFLATED_BYTES_MAX, Status, StatusClaim, code, payload};
-use trunkline::protocols::{Class, Encoding, Exchange, From, Outlet, Payload, ServeError};
+use trunkline::protocols::eth::{self, INFLATED_BYTES_MAX, Status, StatusClaim, code, payload};
+use trunkline::protocols::{Capability, Class, Encoding, Exchange, From, Outlet, Payload, ServeError};
 
 use crate::keyfile::hex;
 
@@ -20,7 +20,7 @@ use crate::keyfile::hex;
 /// peer's: the same chain, of which we hold the genesis alone, so that nobody asks us for blocks.
 #[derive(Debug)]
 pub(crate) struct StatusProbe {
-    ids: [(ProtocolId, u32); 2],
+    ids: [(ProtocolId, u32); 3],
     /// Bound: the sessions there are; `ping` has one.
     peers: Mutex<HashMap<SessionId, Met>>,
     changed: Notify,
@@ -36,7 +36,7 @@ impl Default for StatusProbe {
     fn default() -> Self {
         let id = |name, version| (ProtocolId::new(name), version);
         Self {
-            ids: [id("/eth/69/1.0.0", 69), id("/eth/68/1.0.0", 68)],
+            ids: [id("/eth/70/1.0.0", 70), id("/eth/69/1.0.0", 69), id("/eth/68/1.0.0", 68)],
             peers: Mutex::default(),
             changed: Notify::new(),
         }
@@ -88,6 +88,10 @@ impl Exchange for StatusProbe {
 
     fn ids(&self) -> &[(ProtocolId, u32)] {
         &self.ids
+    }
+
+    fn capability(&self, version: u32) -> Option<Capability> {
+        Some(eth::capability(version))
     }
 
     fn encoding(&self) -> Encoding {

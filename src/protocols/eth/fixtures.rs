@@ -151,6 +151,8 @@ pub(crate) fn consensus_receipts(receipts: &[ReceiptEnvelope]) -> Bytes {
 pub(crate) struct FakeChain {
     spec: Arc<ChainSpec>,
     blocks: BTreeMap<u64, RawBlock>,
+    /// The receipts of blocks that do not have the usual ones.
+    receipts: BTreeMap<u64, Bytes>,
     numbers: BTreeMap<B256, u64>,
     status: Mutex<ChainStatus>,
 }
@@ -169,7 +171,8 @@ impl FakeChain {
             total_difficulty: U256::from(latest + 1),
             merged: false,
         };
-        Self { spec: Arc::new(ChainSpec::dev()), blocks, numbers, status: Mutex::new(status) }
+        let (spec, receipts) = (Arc::new(ChainSpec::dev()), BTreeMap::new());
+        Self { spec, blocks, receipts, numbers, status: Mutex::new(status) }
     }
 
     pub(crate) fn hash(&self, number: u64) -> B256 {
@@ -201,6 +204,23 @@ impl FakeChain {
         }
     }
 
+    /// Gives a block this many receipts, each with a log of so many bytes, which compress well.
+    pub(crate) fn swell_receipts(&mut self, number: u64, count: u64, log_bytes: usize) {
+        let log = |at: u64| {
+            let data = at.to_be_bytes().repeat(log_bytes.div_ceil(8));
+            Log::new(Address::repeat_byte(6), Vec::new(), data.into()).expect("no topics")
+        };
+        let receipt = |at| Receipt {
+            status: Eip658Value::Eip658(true),
+            cumulative_gas_used: 21_000 * (at + 1),
+            logs: vec![log(at)],
+        };
+        let swollen: Vec<_> = (0..count)
+            .map(|at| ReceiptEnvelope::from_typed(TxType::Eip1559, receipt(at).with_bloom()))
+            .collect();
+        self.receipts.insert(number, consensus_receipts(&swollen));
+    }
+
     /// Moves what the chain claims.
     pub(crate) fn set(&self, change: impl FnOnce(&mut ChainStatus)) {
         change(&mut self.status.lock().expect("no test panics under it"));
@@ -229,7 +249,8 @@ impl Chain for FakeChain {
     }
 
     fn receipts(&self, hash: &B256) -> Option<Bytes> {
-        self.number(hash).map(|_| consensus_receipts(&receipts()))
+        let swollen = self.receipts.get(&self.number(hash)?);
+        Some(swollen.cloned().unwrap_or_else(|| consensus_receipts(&receipts())))
     }
 }
 

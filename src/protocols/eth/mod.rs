@@ -18,6 +18,8 @@ mod request;
 mod serve;
 mod service;
 mod status;
+#[cfg(test)]
+mod vectors;
 
 pub use chain::{Chain, ChainStatus};
 pub use events::{EVENT_BYTES_MAX, EVENTS_MAX, EthEvent, EthEvents};
@@ -31,5 +33,5 @@ pub use message::{
 pub use peers::{Claim, EthPeer, PEERS_MAX};
 pub use query::{GetBlockBodies, GetBlockHeaders, GetPooledTransactions, GetReceipts, HashOrNumber, Query};
 pub use request::{ListRequest, NAME, Raw, ReceiptLists, Receipts};
-pub use service::Eth;
+pub use service::{Eth, capability};
 pub use status::{Status, StatusClaim};

@@ -93,7 +93,8 @@ impl GetBlockHeaders {
 /// Asks for the bodies of blocks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct GetBlockBodies {
-    /// The blocks, in the order in which answers come; those the peer does not have are left out.
+    /// The blocks, in the order in which answers come; those the peer does not have are left out, or
+    /// end the answer.
     pub hashes: Vec<B256>,
 }
 
@@ -187,6 +188,16 @@ impl Query {
             Self::Bodies(_) => code::BLOCK_BODIES,
             Self::Receipts(_) => code::RECEIPTS,
             Self::PooledTransactions(_) => code::POOLED_TRANSACTIONS,
+        }
+    }
+
+    /// Whether an answer is made in no time: few items, and none that is written anew. Receipts are,
+    /// and those of one block can have megabytes.
+    pub fn is_light(&self) -> bool {
+        const ITEMS: usize = 16;
+        match self {
+            Self::Receipts(GetReceipts { hashes, .. }) => hashes.is_empty(),
+            _ => self.items_max() <= ITEMS,
         }
     }
 

@@ -1,7 +1,9 @@
 //! Answers to the questions of peers, copied straight from the [`Chain`].
 //!
 //! An answer has at most 1,024 items and ends with the item that brings it to 2 MiB (caps/eth.md).
-//! It may be shorter than asked for, and empty; it is never an error.
+//! It may be shorter than asked for, and empty; it is never an error. Bodies and receipts end before
+//! the first block that we do not have, so that an answer belongs to the front of its question: that
+//! is how geth answers from 1.17 on, and what its own checks of an answer expect.
 //!
 //! Peers such as geth take no message above 10 MiB inflated, so none of ours is larger, with one
 //! exception: a single item that is larger by itself, up to the 16 MiB which a message may have on
@@ -32,11 +34,9 @@ const ENVELOPE_BYTES: usize = 32;
 pub(super) fn answer(chain: &dyn Chain, version: u32, id: u64, query: &Query) -> Payload {
     let (mut items, mut incomplete) = match query {
         Query::Headers(query) => (headers(chain, query), false),
-        // Unknown ones are left out.
-        Query::Bodies(query) => (gather(query.hashes.iter().filter_map(|hash| chain.body(hash))), false),
+        Query::Bodies(query) => (gather(query.hashes.iter().map_while(|hash| chain.body(hash))), false),
         Query::Receipts(query) if version >= ETH_70 => parts_of_receipts(chain, query),
         Query::Receipts(query) => {
-            // The first unknown one ends the answer.
             let lists = query.hashes.iter().map_while(|hash| {
                 let consensus = chain.receipts(hash)?;
                 if version < ETH_69 { Some(consensus) } else { receipts::flatten(&consensus).ok() }
@@ -110,12 +110,19 @@ fn headers(chain: &dyn Chain, query: &GetBlockHeaders) -> Vec<Bytes> {
         HashOrNumber::Number(number) => Some(number),
         HashOrNumber::Hash(hash) => chain.number(&hash),
     };
+    let Some(mut start) = start else { return Vec::new() };
+    let mut limit = query.limit;
+    let latest = chain.status().latest.number;
+    if query.reverse && query.skip == 0 && start > latest {
+        // A row that comes down from above our head enters the chain there, as it does with geth.
+        limit = limit.saturating_sub(start - latest);
+        start = latest;
+    }
     let next = |&number: &u64| {
         let step = query.skip.checked_add(1)?;
         if query.reverse { number.checked_sub(step) } else { number.checked_add(step) }
     };
-    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-    let numbers = std::iter::successors(start, next).take(limit);
+    let numbers = std::iter::successors(Some(start), next).take(usize::try_from(limit).unwrap_or(usize::MAX));
     gather(numbers.map_while(|number| chain.header(number)))
 }
 

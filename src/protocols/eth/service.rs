@@ -29,8 +29,11 @@ static IDS: [(ProtocolId, u32); 3] = [
     (ProtocolId::new("/eth/68/1.0.0"), 68),
 ];
 
-/// An answer of more items than this is made through the offload.
-const INLINE_ITEMS_MAX: usize = 16;
+/// How a version of eth is spelled over RLPx. Its 18th message is BlockRangeUpdate, from eth/69 on
+/// (caps/eth.md).
+pub fn capability(version: u32) -> Capability {
+    Capability { name: NAME, version, messages: if version < ETH_69 { 17 } else { 18 } }
+}
 
 /// A message that inflates to more than this is read through the offload.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
@@ -41,6 +44,7 @@ const RANGE_STEP: u64 = 32;
 /// eth over any of our wires: serves a [`Chain`], keeps the list of eth peers, hands announcements
 /// to the host and carries the host's own.
 pub struct Eth {
+    ids: Box<[(ProtocolId, u32)]>,
     chain: Arc<dyn Chain>,
     offload: Arc<dyn Offload>,
     peers: PeerTable,
@@ -57,8 +61,26 @@ impl Eth {
 
     /// The same, with another place for what takes long.
     pub fn with_offload(chain: Arc<dyn Chain>, offload: Arc<dyn Offload>) -> Arc<Self> {
+        Self::speaking(chain, offload, |_| true)
+    }
+
+    /// The same, with those of our versions (68, 69, 70) only that `wanted` says yes to. Without any
+    /// left there will be no eth peers.
+    pub fn speaking(
+        chain: Arc<dyn Chain>,
+        offload: Arc<dyn Offload>,
+        wanted: impl Fn(u32) -> bool,
+    ) -> Arc<Self> {
+        let ids = IDS.iter().filter(|(_, version)| wanted(*version)).cloned().collect();
         let announced = Mutex::new(chain.status().latest.number);
-        Arc::new(Self { chain, offload, peers: PeerTable::default(), events: EventQueue::new(), announced })
+        Arc::new(Self {
+            ids,
+            chain,
+            offload,
+            peers: PeerTable::default(),
+            events: EventQueue::new(),
+            announced,
+        })
     }
 
     /// The chain that is served.
@@ -79,6 +101,10 @@ impl Eth {
 
     /// Announces a block of a development chain to every eth peer: encoded once, the same bytes
     /// for all. Returns how many peers it was queued for: none, if the chain is past the merge.
+    ///
+    /// Our own profile has NewBlock in every version, on either wire. devp2p has it only up to eth/68:
+    /// over RLPx, a peer of another make that speaks eth/69 or later ends the session when it gets one.
+    /// So a chain that is made here and not merged is for nodes like this one, and for eth/68.
     pub fn announce_block(&self, block: &RawBlock, total_difficulty: U256) -> usize {
         if self.chain.status().merged {
             return 0;
@@ -181,12 +207,11 @@ impl Exchange for Eth {
     }
 
     fn ids(&self) -> &[(ProtocolId, u32)] {
-        &IDS
+        &self.ids
     }
 
     fn capability(&self, version: u32) -> Option<Capability> {
-        // caps/eth.md: BlockRangeUpdate is the 18th message, from eth/69 on.
-        Some(Capability { name: NAME, version, messages: if version < ETH_69 { 17 } else { 18 } })
+        Some(capability(version))
     }
 
     fn message_name(&self, code: u8) -> Option<&'static str> {
@@ -218,7 +243,7 @@ impl Exchange for Eth {
         Box::pin(async move {
             if is_small(&request)? {
                 let (id, query) = read_query(from.version, &request)?;
-                if query.items_max() <= INLINE_ITEMS_MAX {
+                if query.is_light() {
                     return Ok(serve::answer(&*self.chain, from.version, id, &query));
                 }
             }
@@ -283,5 +308,7 @@ fn read_query(version: u32, request: &Payload) -> Result<(u64, Query), ServeErro
     Ok(Query::decode(version, request.code, &plain)?)
 }
 
+#[cfg(test)]
+mod strict_tests;
 #[cfg(test)]
 mod tests;

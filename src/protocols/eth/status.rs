@@ -188,9 +188,11 @@ mod tests {
         }
     }
 
-    fn vectors() -> [(Vec<u8>, Status); 2] {
+    fn vectors() -> [(Vec<u8>, Status); 3] {
         let range = StatusClaim::Range { earliest: 0, latest: 600 };
+        let rlp_70 = RLP_69.replacen("f85645", "f85646", 1);
         [
+            (unhex(&rlp_70), vector(70, range)),
             (unhex(RLP_69), vector(69, range)),
             (unhex(RLP_68), vector(68, StatusClaim::TotalDifficulty(U256::ZERO))),
         ]
@@ -208,6 +210,26 @@ mod tests {
         for (bytes, status) in vectors() {
             assert_eq!(encoded(&status), bytes);
             assert_eq!(decode_all(Bytes::from(bytes)), Ok(status));
+        }
+    }
+
+    /// EIP-2124's three, and a hash of 3 or 5 bytes.
+    #[test]
+    fn the_vectors_of_fork_ids_hold() {
+        let vectors = [
+            ("c6840000000080", 0, 0),
+            ("ca84deadbeef84baddcafe", 0xdead_beef, 0xbadd_cafe),
+            ("ce84ffffffff88ffffffffffffffff", u32::MAX, u64::MAX),
+        ];
+        for (text, hash, next) in vectors {
+            let id = ForkId { hash: ForkHash(u32::to_be_bytes(hash)), next };
+            let mut out = BytesMut::new();
+            put_fork_id(id, &mut out);
+            assert_eq!(out, unhex(text));
+            assert_eq!(fork_id(Item::whole(&unhex(text)).unwrap()), Ok(id));
+        }
+        for text in ["c58300000080", "c785000000000080", "c58400000000", "c784000000008080", "84deadbeef"] {
+            assert!(fork_id(Item::whole(&unhex(text)).unwrap()).is_err(), "{text}");
         }
     }
 

@@ -78,11 +78,20 @@ impl Egress {
     /// [`end`](Self::end).
     pub fn begin(&mut self, frame_bytes: usize, out: &mut BytesMut) {
         debug_assert!((1..=FRAME_BYTES_MAX).contains(&frame_bytes), "a frame of {frame_bytes} bytes");
+        let [.., a, b, c] = (frame_bytes as u32).to_be_bytes();
+        self.begin_with([a, b, c, 0xc2, 0x80, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], frame_bytes, out);
+    }
+
+    /// Appends a header as it is given; the frame will have this many bytes, whatever it says.
+    pub(crate) fn begin_with(&mut self, header: [u8; BLOCK], frame_bytes: usize, out: &mut BytesMut) {
         debug_assert_eq!(self.left, 0, "the frame before was not ended");
         self.left = frame_bytes;
         self.padding = frame_bytes.next_multiple_of(BLOCK) - frame_bytes;
-        let [.., a, b, c] = (frame_bytes as u32).to_be_bytes();
-        let mut header = [a, b, c, 0xc2, 0x80, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        self.header(header, out);
+    }
+
+    /// Appends a header as it is given, with its MAC.
+    pub(crate) fn header(&mut self, mut header: [u8; BLOCK], out: &mut BytesMut) {
         self.cipher.apply_keystream(&mut header);
         out.extend_from_slice(&header);
         out.extend_from_slice(&self.mac.header(&header));

@@ -33,10 +33,8 @@ fn data(len: usize) -> Vec<u8> {
 /// A header that says what it likes, with the right MAC.
 fn header(header: [u8; BLOCK]) -> (BytesMut, Ingress) {
     let (mut egress, ingress) = direction();
-    let mut header = header;
-    egress.cipher.apply_keystream(&mut header);
-    let mut wire = BytesMut::from(&header[..]);
-    wire.extend_from_slice(&egress.mac.header(&header));
+    let mut wire = BytesMut::new();
+    egress.header(header, &mut wire);
     (wire, ingress)
 }
 

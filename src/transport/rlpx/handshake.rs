@@ -95,7 +95,7 @@ impl Initiator {
         let signed = xor(&us.agree(&key), &ours.nonce);
         let signature = NodeKey::from(ours.ephemeral.clone()).sign(&signed);
         let body = encode(&[&signature, us.node_id().as_bytes(), &ours.nonce]);
-        let auth = seal_prefixed(&key, body, rng);
+        let auth = seal_prefixed(&key, &padded(body, rng), rng);
         (Self { us: us.clone(), ours, auth: auth.clone(), not_plain: false }, auth)
     }
 
@@ -156,9 +156,9 @@ pub fn respond<R: CryptoRng + ?Sized>(
     let ours = Ours::generate(rng);
     let ephemeral = NodeId::from(&ours.ephemeral.public_key());
     let ack = if prefixed {
-        seal_prefixed(&key, encode(&[ephemeral.as_bytes(), &ours.nonce]), rng)
+        seal_prefixed(&key, &padded(encode(&[ephemeral.as_bytes(), &ours.nonce]), rng), rng)
     } else {
-        seal_plain(&key, &[ephemeral.as_bytes(), &ours.nonce, &[0]], rng)
+        seal_plain(&key, &[&ephemeral.as_bytes()[..], &ours.nonce, &[0]].concat(), rng)
     };
     let exchanged = Exchanged {
         ephemeral: agree(&ours.ephemeral, &theirs.point()),
@@ -267,28 +267,26 @@ fn open<'a>(
     Ok(Opened::Prefixed(message, body))
 }
 
-/// Seals a message in the form of EIP-8, with padding that hides what it is by its length.
-fn seal_prefixed<R: CryptoRng + ?Sized>(to: &PublicKey, mut body: Vec<u8>, rng: &mut R) -> Vec<u8> {
+/// A body with padding, so that its length does not tell what it is.
+fn padded<R: CryptoRng + ?Sized>(mut body: Vec<u8>, rng: &mut R) -> Vec<u8> {
     let fields = body.len();
     body.resize(fields + rng.random_range(PADDING), 0);
     rng.fill(&mut body[fields..]);
-    let size = (ecies::OVERHEAD + body.len()) as u16;
-    let mut message = size.to_be_bytes().to_vec();
-    ecies::seal(
-        to,
-        &SecretKey::generate_from_rng(rng),
-        rng.random(),
-        &body,
-        &size.to_be_bytes(),
-        &mut message,
-    );
+    body
+}
+
+/// Seals a body, of which a prefix can say the size, in the form of EIP-8.
+pub(crate) fn seal_prefixed<R: CryptoRng + ?Sized>(to: &PublicKey, body: &[u8], rng: &mut R) -> Vec<u8> {
+    let size = ((ecies::OVERHEAD + body.len()) as u16).to_be_bytes();
+    let mut message = size.to_vec();
+    ecies::seal(to, &SecretKey::generate_from_rng(rng), rng.random(), body, &size, &mut message);
     message
 }
 
-/// Seals a message in the form before EIP-8.
-fn seal_plain<R: CryptoRng + ?Sized>(to: &PublicKey, parts: &[&[u8]], rng: &mut R) -> Vec<u8> {
+/// Seals a body in the form before EIP-8.
+pub(crate) fn seal_plain<R: CryptoRng + ?Sized>(to: &PublicKey, body: &[u8], rng: &mut R) -> Vec<u8> {
     let mut message = Vec::new();
-    ecies::seal(to, &SecretKey::generate_from_rng(rng), rng.random(), &parts.concat(), &[], &mut message);
+    ecies::seal(to, &SecretKey::generate_from_rng(rng), rng.random(), body, &[], &mut message);
     message
 }
 

@@ -275,14 +275,14 @@ fn a_key_off_the_curve_is_refused_before_any_agreement() {
     let mut off_curve = *a.node_id().as_bytes();
     off_curve[63] ^= 1;
     for bad in [[0; 64], [0xff; 64], off_curve] {
-        let auth = seal_prefixed(&b.node_id().point(), encode(&[&[1; 65], &bad, &[2; 32]]), &mut rng());
+        let auth = seal_prefixed(&b.node_id().point(), &encode(&[&[1; 65], &bad, &[2; 32]]), &mut rng());
         assert_eq!(respond_b(&auth).err(), Some(HandshakeError::Key(InvalidKey)));
-        let ack = seal_prefixed(&a.node_id().point(), encode(&[&bad, &[2; 32]]), &mut rng());
+        let ack = seal_prefixed(&a.node_id().point(), &encode(&[&bad, &[2; 32]]), &mut rng());
         assert_eq!(node_a(fixtures::AUTH_2).on_ack(&ack).err(), Some(HandshakeError::Key(InvalidKey)));
     }
     // Of the wrong length, and of no length.
     for bad in [&[1_u8; 33][..], &[]] {
-        let ack = seal_prefixed(&a.node_id().point(), encode(&[bad, &[2; 32]]), &mut rng());
+        let ack = seal_prefixed(&a.node_id().point(), &encode(&[bad, &[2; 32]]), &mut rng());
         assert_eq!(node_a(fixtures::AUTH_2).on_ack(&ack).err(), Some(HandshakeError::Key(InvalidKey)));
     }
 }
@@ -299,12 +299,12 @@ fn a_message_that_opens_but_holds_something_else_is_refused() {
         (encode(&[&[1; 65], &id, &[2; 31]]), HandshakeError::Body(DecodeError::Invalid("nonce"))),
     ];
     for (body, error) in bodies {
-        let auth = seal_prefixed(&b.node_id().point(), body, &mut rng());
+        let auth = seal_prefixed(&b.node_id().point(), &body, &mut rng());
         assert_eq!(respond_b(&auth).err(), Some(error));
     }
     // A signature that names no key: r is zero; v is none of the four.
     for signature in [[0; 65], [9; 65]] {
-        let auth = seal_prefixed(&b.node_id().point(), encode(&[&signature, &id, &[2; 32]]), &mut rng());
+        let auth = seal_prefixed(&b.node_id().point(), &encode(&[&signature, &id, &[2; 32]]), &mut rng());
         assert_eq!(respond_b(&auth).err(), Some(HandshakeError::Signature));
     }
 }

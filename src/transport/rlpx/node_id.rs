@@ -81,7 +81,7 @@ impl NodeId {
     }
 
     /// The key to do arithmetic with.
-    pub(super) fn point(&self) -> PublicKey {
+    pub(crate) fn point(&self) -> PublicKey {
         PublicKey::from_sec1_bytes(&self.uncompressed()).expect("checked when this was made")
     }
 }

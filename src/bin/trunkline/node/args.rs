@@ -29,12 +29,14 @@ pub(crate) struct NodeArgs {
     pub(super) chain: String,
     /// Listens here; repeatable. Port 0 picks one. Default: the node does not listen.
     ///
-    /// An address such as /ip4/0.0.0.0/tcp/30303 or /ip6/::/tcp/0, never host:port.
+    /// An address such as /ip4/0.0.0.0/tcp/30303 or /ip6/::/tcp/0 for libp2p, and with /rlpx behind it
+    /// for devp2p: /ip4/0.0.0.0/tcp/30303/rlpx. Never host:port. Both wires may be listened on at once.
     #[arg(long, value_name = "ADDR", value_parser = tcp)]
     pub(super) listen: Vec<PeerAddr>,
     /// Stays connected to this peer; repeatable. It is redialled with backoff and takes no slot.
     ///
-    /// An address such as /ip4/1.2.3.4/tcp/30303, with /p2p/ID behind it if it must be that peer.
+    /// An address such as /ip4/1.2.3.4/tcp/30303, with /p2p/ID behind it if it must be that peer; for
+    /// devp2p an enode://KEY@IP:PORT or an ENR (enr:..).
     #[arg(long, value_name = "ADDR", value_parser = tcp)]
     pub(super) connect: Vec<PeerAddr>,
     /// Serves the blocks of this file from the start: .rlp, .rlp.gz or .era1.
@@ -60,6 +62,9 @@ pub(crate) struct NodeArgs {
     /// Without the genesis; with an anchor, from the anchor on. Its folder must exist.
     #[arg(long, value_name = "FILE")]
     pub(super) export: Option<PathBuf>,
+    /// Versions of eth to speak, of 68, 69 and 70. Default: all; the highest that a peer has is spoken.
+    #[arg(long, value_name = "N,..", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(68..=70))]
+    pub(super) eth_versions: Vec<u32>,
     /// Identity, as `trunkline key` makes it; created if missing. Default: a fresh one each time.
     #[arg(long, value_name = "FILE")]
     pub(super) key: Option<PathBuf>,
@@ -105,6 +110,11 @@ impl NodeArgs {
             None => builder,
         };
         builder.build().map_err(Failure::unusable)
+    }
+
+    /// Whether this version of eth is to be spoken.
+    pub(super) fn speaks(&self, version: u32) -> bool {
+        self.eth_versions.is_empty() || self.eth_versions.contains(&version)
     }
 
     /// A listen address may name an identity, but only ours.
@@ -178,6 +188,8 @@ mod tests {
             "--trace x --trace-file y",
             "--no-trace --trace x",
             "--no-trace --trace-ui",
+            "--eth-versions 67",
+            "--eth-versions 68,71",
             "--anchor 0x1234",
             "--head head",
         ] {

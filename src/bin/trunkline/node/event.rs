@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use trunkline::chain::BlockRef;
 use trunkline::sync::Progress;
-use trunkline::{Disconnected, Multiaddr, PeerAddr, PeerHandle, PeerId};
+use trunkline::{Disconnected, PeerAddr, PeerHandle, PeerId, Wire};
 
 use crate::escape::escape;
 
@@ -15,7 +15,7 @@ use crate::escape::escape;
 #[derive(Debug)]
 pub(super) enum Event {
     /// The node listens.
-    Listening { addr: Multiaddr, peer: PeerId },
+    Listening { addr: PeerAddr, peer: PeerId },
     /// Discovery runs.
     Discovery { enode: String, enr: String, udp: u16 },
     /// Metrics are served.
@@ -66,8 +66,11 @@ impl Event {
     pub(super) fn json(&self) -> Value {
         match self {
             Self::Listening { addr, peer } => {
-                let (port, addr, peer) = (port(addr), addr.to_string(), peer.to_string());
-                json!({"event": "listening", "addr": addr, "peer": peer, "port": port})
+                let (port, text, peer) = (addr.endpoint.port(), addr.to_string(), peer.to_string());
+                // Nodes of devp2p are known by their enode.
+                let name = if addr.endpoint.wire() == Wire::Rlpx { "enode" } else { "addr" };
+                let wire = addr.endpoint.wire().to_string();
+                json!({"event": "listening", name: text, "peer": peer, "port": port, "wire": wire})
             }
             Self::Discovery { enode, enr, udp } => {
                 json!({"event": "discovery", "enode": enode, "enr": enr, "udp": udp})
@@ -81,7 +84,7 @@ impl Event {
                 "hash": head.hash.to_string(), "ms": millis(*took),
             }),
             Self::PeerUp { peer } => json!({
-                "event": "peer-up", "peer": peer.id().to_string(), "wire": "libp2p",
+                "event": "peer-up", "peer": peer.id().to_string(), "wire": peer.wire().to_string(),
                 "direction": peer.direction().to_string(), "agent": agent(peer), "protocols": protocols(peer),
                 "addr": peer.remote_addr().to_string(),
             }),
@@ -122,7 +125,7 @@ impl Event {
             }
             Self::PeerUp { peer } => {
                 let (id, direction, protocols) = (peer.id(), peer.direction(), protocols(peer).join(" "));
-                format!("peer up    {id} {direction} {} {protocols}", agent(peer))
+                format!("peer up    {id} {direction} {} {} {protocols}", peer.wire(), agent(peer))
             }
             Self::PeerDown { peer, ended } => format!("peer down  {peer} {ended}"),
             Self::Progress(Progress { headers, bodies, target, rate_blocks_per_s, .. }) => {
@@ -154,10 +157,6 @@ fn protocols(peer: &PeerHandle) -> Vec<String> {
     peer.protocols().iter().map(|protocol| escape(protocol)).collect()
 }
 
-fn port(addr: &Multiaddr) -> Option<u16> {
-    PeerAddr::try_from(addr.clone()).ok().and_then(|addr| addr.endpoint.port())
-}
-
 fn block(block: &BlockRef) -> String {
     format!("#{} {}", block.number, block.hash)
 }
@@ -175,9 +174,11 @@ mod tests {
     fn events() -> Vec<Event> {
         let peer = trunkline::Keypair::generate_secp256k1().public().to_peer_id();
         let head = BlockRef { number: 600, hash: Default::default() };
-        let addr = format!("/ip4/127.0.0.1/tcp/40001/p2p/{peer}").parse().unwrap();
+        let addr: PeerAddr = format!("/ip4/127.0.0.1/tcp/40001/p2p/{peer}").parse().unwrap();
+        let rlpx = format!("/ip4/127.0.0.1/tcp/40001/rlpx/p2p/{peer}").parse().unwrap();
         vec![
             Event::Listening { addr, peer },
+            Event::Listening { addr: rlpx, peer },
             Event::Imported { blocks: 600, head, took: Duration::from_millis(12) },
             Event::PeerDown { peer, ended: Disconnected::remote(DisconnectReason::GenesisMismatch) },
             Event::Progress(Progress { headers: 3, bodies: 2, target: 4, ..Progress::default() }),
@@ -193,6 +194,7 @@ mod tests {
     fn every_event_has_the_fields_of_the_contract() {
         let fields = [
             "event addr peer port",
+            "event enode peer port",
             "event blocks number hash ms",
             "event peer side reason",
             "event headers bodies target",
@@ -210,8 +212,8 @@ mod tests {
         }
         let json = events()[0].json();
         assert_eq!((&json["event"], &json["port"]), (&json!("listening"), &json!(40001)));
-        assert_eq!(events()[2].json()["side"], json!("remote"));
-        assert_eq!(events()[6].json()["requests"], json!({"ok": 0, "timed_out": 0}));
+        assert_eq!(events()[3].json()["side"], json!("remote"));
+        assert_eq!(events()[7].json()["requests"], json!({"ok": 0, "timed_out": 0}));
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl Node {
         output: Output,
     ) -> Result<Self, Failure> {
         let Chain { store, anchor, .. } = chain;
-        let eth = Eth::new(store.clone());
+        let eth = Eth::speaking(store.clone(), Arc::new(BlockingThreads), |version| args.speaks(version));
         let builder = Network::builder(config, identity.keypair()).exchange(eth.clone());
         let network = builder.start().await.map_err(|error| match error {
             StartError::Listen { .. } | StartError::Trace(_) => Failure::unusable(error),
@@ -301,9 +301,7 @@ impl Node {
 
     fn on_event(&mut self, event: NetworkEvent) -> io::Result<()> {
         let event = match event {
-            NetworkEvent::Listening { addr } => {
-                Event::Listening { addr: addr.to_multiaddr(), peer: self.network.id() }
-            }
+            NetworkEvent::Listening { addr } => Event::Listening { addr, peer: self.network.id() },
             NetworkEvent::PeerUp { peer } => {
                 self.traffic.on_up(&peer);
                 Event::PeerUp { peer }

@@ -6,6 +6,7 @@ use super::super::message::{each, inflate};
 use super::super::query::{GetBlockBodies, GetPooledTransactions, answer_items, answer_receipts};
 use super::*;
 use crate::protocols::eth::fixtures::{FakeChain, consensus_receipts, receipts as typed_receipts};
+use crate::wire::rlp::List;
 
 fn items(chain: &FakeChain, version: u32, query: Query) -> Vec<Bytes> {
     let payload = answer(chain, version, 5, &query);
@@ -73,16 +74,34 @@ fn an_answer_has_at_most_1024_items() {
     assert_eq!(numbers(&chain, all).len(), ITEMS_MAX);
 }
 
+/// As geth from 1.17.5 on does it.
 #[test]
-fn bodies_skip_what_is_unknown_and_receipts_stop_there() {
+fn bodies_and_receipts_end_before_the_first_block_that_is_unknown() {
     let chain = FakeChain::of(10);
     let asked = vec![chain.hash(4), B256::repeat_byte(9), chain.hash(2)];
-    let bodies = items(&chain, 69, Query::Bodies(GetBlockBodies::new(asked.clone())));
-    assert_eq!(bodies, [chain.body(&chain.hash(4)).unwrap(), chain.body(&chain.hash(2)).unwrap()]);
-    let receipts = items(&chain, 69, Query::Receipts(GetReceipts::new(asked.clone())));
-    assert_eq!(receipts.len(), 1);
+    for version in [68, 69, 70] {
+        let bodies = items(&chain, version, Query::Bodies(GetBlockBodies::new(asked.clone())));
+        assert_eq!(bodies, [chain.body(&chain.hash(4)).unwrap()]);
+        let receipts = items(&chain, version, Query::Receipts(GetReceipts::new(asked.clone())));
+        assert_eq!(receipts.len(), 1);
+        let unknown = GetReceipts::new(vec![asked[1]]).from_index(u64::from(version == 70));
+        assert!(items(&chain, version, Query::Receipts(unknown)).is_empty());
+    }
     let pooled = Query::PooledTransactions(GetPooledTransactions::new(asked));
     assert_eq!(items(&chain, 69, pooled), Vec::<Bytes>::new());
+}
+
+/// geth.md section 4: 15 headers, 600 down to 586, for 20 from 605 down.
+#[test]
+fn a_row_that_comes_down_from_above_the_head_enters_the_chain_there() {
+    let chain = FakeChain::of(600);
+    let down: Vec<_> = (586..=600).rev().collect();
+    let range = |start, limit| GetBlockHeaders::range(start, limit).reverse();
+    assert_eq!(numbers(&chain, range(605, 20)), down);
+    assert_eq!(numbers(&chain, range(601, 2)), [600]);
+    assert!(numbers(&chain, range(605, 5)).is_empty(), "all of it is above");
+    assert!(numbers(&chain, range(u64::MAX, 1_024)).is_empty());
+    assert!(numbers(&chain, range(605, 20).skip(1)).is_empty(), "with gaps it is not moved");
 }
 
 #[test]
@@ -91,7 +110,98 @@ fn receipts_have_the_form_of_the_version() {
     let query = Query::Receipts(GetReceipts::new(vec![chain.hash(1)]));
     let consensus = consensus_receipts(&typed_receipts());
     assert_eq!(items(&chain, 68, query.clone()), std::slice::from_ref(&consensus));
-    assert_eq!(items(&chain, 69, query), [receipts::flatten(&consensus).unwrap()]);
+    let flat = receipts::flatten(&consensus).unwrap();
+    assert_eq!(items(&chain, 69, query.clone()), std::slice::from_ref(&flat));
+    assert_eq!(items(&chain, 70, query), [flat]);
+}
+
+/// The lists that answer a question about receipts, and whether the last is incomplete.
+fn parts(chain: &FakeChain, version: u32, query: GetReceipts) -> (Vec<Bytes>, bool) {
+    let payload = answer(chain, version, 5, &Query::Receipts(query));
+    let plain = inflate(&payload.body).unwrap();
+    let (lists, incomplete) = answer_receipts(version, &plain, u64::MAX).unwrap();
+    let lists = each(lists, 1, |item| Ok(Bytes::copy_from_slice(item.encoded())));
+    (lists.unwrap(), incomplete)
+}
+
+/// The size of the answer as its receiver counts it.
+fn inflated(chain: &FakeChain, version: u32, query: GetReceipts) -> usize {
+    inflate(&answer(chain, version, 5, &Query::Receipts(query)).body).unwrap().len()
+}
+
+#[test]
+fn receipts_start_at_the_index_that_is_asked_for() {
+    let chain = FakeChain::of(3);
+    let whole = receipts::flatten(&consensus_receipts(&typed_receipts())).unwrap();
+    let all = typed_receipts().len() as u64;
+    let asked = GetReceipts::new(vec![chain.hash(1), chain.hash(2)]);
+    for first in 0..all {
+        let (lists, incomplete) = parts(&chain, 70, asked.clone().from_index(first));
+        assert_eq!((lists.len(), incomplete), (2, false));
+        assert_eq!(receipts::count(&lists[0]), Ok((all - first) as usize));
+        assert!(whole.ends_with(List::whole(&lists[0]).unwrap().rest()));
+        assert_eq!(lists[1], whole, "the index is for the first block only");
+    }
+    // geth.md section 4: an empty list that says it is all there is.
+    for past in [all, all + 1, u64::MAX] {
+        let only = GetReceipts::new(vec![chain.hash(1)]).from_index(past);
+        assert_eq!(parts(&chain, 70, only), (vec![Bytes::from_static(&[0xc0])], false));
+    }
+}
+
+/// EIP-7975: a list that no message can carry is cut, and what was cut off can be asked for.
+#[test]
+fn a_block_with_too_many_receipts_for_a_message_comes_in_parts() {
+    let mut chain = FakeChain::of(20);
+    // 60 receipts of 500 KiB: 30 MB.
+    chain.swell_receipts(11, 60, 500 * 1024);
+    let whole = receipts::flatten(&chain.receipts(&chain.hash(11)).unwrap()).unwrap();
+    let hashes = |from| (from..=20).map(|number| chain.hash(number)).collect::<Vec<_>>();
+    let (first, incomplete) = parts(&chain, 70, GetReceipts::new(hashes(9)));
+    assert!(incomplete);
+    assert_eq!(first.len(), 3, "two small blocks before it, none behind it");
+    let mut got = vec![first[2].clone()];
+    loop {
+        let index = got.iter().map(|part| receipts::count(part).unwrap() as u64).sum();
+        let asked = GetReceipts::new(hashes(11)).from_index(index);
+        assert!(inflated(&chain, 70, asked.clone()) <= 10 * 1024 * 1024);
+        let (lists, incomplete) = parts(&chain, 70, asked);
+        got.push(lists[0].clone());
+        if !incomplete {
+            break;
+        }
+        assert_eq!(lists.len(), 1);
+    }
+    assert_eq!(got.len(), 3, "not cut into more parts than need be");
+    assert_eq!(receipts::join(&got, whole.len()).unwrap(), whole);
+}
+
+/// One receipt that fits in no message: there is no list that would be true.
+#[test]
+fn a_receipt_that_fits_in_no_message_ends_the_answer_before_its_block() {
+    let mut chain = FakeChain::of(5);
+    chain.swell_receipts(3, 2, 11 * 1024 * 1024);
+    let hashes: Vec<_> = (2..=4).map(|number| chain.hash(number)).collect();
+    let (lists, incomplete) = parts(&chain, 70, GetReceipts::new(hashes.clone()));
+    assert_eq!((lists.len(), incomplete), (1, false));
+    assert_eq!(parts(&chain, 70, GetReceipts::new(hashes[1..].to_vec())), (Vec::new(), false));
+}
+
+/// Peers such as geth take no more than 10 MiB inflated, but a single block has to go somehow: alone.
+#[test]
+fn up_to_eth_69_only_a_block_by_itself_makes_an_answer_above_ten_mebibytes() {
+    let mut chain = FakeChain::of(20);
+    // Compressible, as the receipts of geth's test chain are.
+    chain.swell_receipts(11, 60, 180 * 1024);
+    let hashes = |from| (from..=20).map(|number| chain.hash(number)).collect::<Vec<_>>();
+    for version in [68, 69] {
+        let before = GetReceipts::new(hashes(9));
+        assert_eq!(parts(&chain, version, before).0.len(), 2);
+        let alone = GetReceipts::new(hashes(11));
+        assert_eq!(parts(&chain, version, alone.clone()).0.len(), 1);
+        let bytes = inflated(&chain, version, alone);
+        assert!(bytes > 10 * 1024 * 1024 && bytes < INFLATED_BYTES_MAX, "{bytes}");
+    }
 }
 
 /// G11: the soft limit ends an answer with the item that reaches it; an item that no message

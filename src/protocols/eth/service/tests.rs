@@ -28,22 +28,27 @@ impl Offload for Counted {
     }
 }
 
-fn eth(chain: FakeChain) -> (Arc<Eth>, Arc<FakeChain>) {
+pub(super) fn eth(chain: FakeChain) -> (Arc<Eth>, Arc<FakeChain>) {
     let chain = Arc::new(chain);
     (Eth::with_offload(chain.clone(), Arc::new(Inline)), chain)
 }
 
-fn body(message: &impl Encode) -> Bytes {
+pub(super) fn body(message: &impl Encode) -> Bytes {
     payload(0, message).body
 }
 
 /// A Status that agrees with the chain, for a version.
-fn status(chain: &FakeChain, version: u32) -> Status {
+pub(super) fn status(chain: &FakeChain, version: u32) -> Status {
     Status::of(chain, version)
 }
 
 /// Brings a peer up on a service.
-fn join(eth: &Eth, chain: &FakeChain, number: u8, version: u32) -> (protocols::From, Arc<FakeOutlet>) {
+pub(super) fn join(
+    eth: &Eth,
+    chain: &FakeChain,
+    number: u8,
+    version: u32,
+) -> (protocols::From, Arc<FakeOutlet>) {
     let from = protocols::From { version, ..peer(number) };
     let outlet = Arc::new(FakeOutlet::default());
     eth.on_up(from, Direction::Inbound, Some(body(&status(chain, version))), outlet.clone());

@@ -1,0 +1,193 @@
+"""kill -9 of either side at random points of a sync: the survivor says why, reconnects and completes."""
+import os, random, time
+from dataclasses import dataclass
+from geth import LISTEN_RLPX, LONG, NEW, SHORT, Lab, need
+from roles import serving, wait_whole
+
+SAYS_WITHIN = 1.0
+# Raises one package's log so far that geth says why a peer went.
+GETH_SAYS = ["--log.vmodule", "p2p/*=4"]
+# A follower in geth's default schemes would start at block 0 again; a server that imported keeps what it has.
+GETH_KEEPS = {"scheme": "hash", "mode": "full"}
+GETH_ARCHIVE = ["--gcmode", "archive"]
+
+
+@dataclass
+class Kill:
+    """What the survivor of one kill said, and how long it took."""
+    said_after: float
+    reason: str
+    whole_after: float
+
+
+def reason_of_node(node, killed_at):
+    """When and why our node says that its peer went."""
+    at, event = node.event("peer-down", 5, after=killed_at)
+    need(event.get("reason") and event.get("side"), f"no reason in {event}")
+    return at - killed_at, f"{event['side']}: {event['reason']}"
+
+
+def reason_of_geth(geth, killed_at):
+    at, match = geth.logged(r"Removing p2p peer.* err=(.*)$", 5, after=killed_at)
+    return at - killed_at, match.group(1).strip('"')
+
+
+def random_point(lab_random, node, span):
+    """Sleeps until somewhere in the sync that has just begun; it takes about `span` undisturbed."""
+    at, _ = node.event("peer-up", 30)
+    time.sleep(max(0.0, at + lab_random.uniform(0.0, span) - time.monotonic()))
+
+
+class Pairs:
+    """A server that stays for many kills of its followers, or the other way round."""
+
+    def __init__(self, lab, seed):
+        self.lab, self.random = lab, random.Random(seed)
+        self.long_span = self.short_span = None
+
+    def follower_of(self, enode, *options):
+        return self.lab.follower(LONG, "--connect", enode, *options)
+
+    def measure(self, enode):
+        """How long a whole sync takes here and now."""
+        node = self.follower_of(enode)
+        begin = node.event("peer-up", 30)[0]
+        need(node.exit_code(200) == 0, "the undisturbed follower failed")
+        self.long_span = (node.event("end", 1)[0] - begin) * 0.9
+
+    def our_follower_dies(self, server_enode, reason):
+        """`reason` asks the server, which survives."""
+        key = self.lab.key(f"follower-{len(self.lab.processes)}")
+        victim = self.follower_of(server_enode, "--key", key)
+        random_point(self.random, victim, self.long_span)
+        if not victim.running():
+            return None
+        killed_at = victim.kill()
+        said, why = reason(killed_at)
+        again = self.follower_of(server_enode, "--key", key)
+        need(again.exit_code(200) == 0, "the follower did not complete after its restart")
+        return Kill(said, why, again.event("end", 1)[0] - killed_at)
+
+    def geth_serving_dies(self, geth):
+        """Our follower survives. The next geth, and the kill."""
+        survivor = self.follower_of(geth.enode)
+        random_point(self.random, survivor, self.long_span)
+        if not survivor.running():
+            return geth, None
+        killed_at = geth.kill()
+        said, why = reason_of_node(survivor, killed_at)
+        geth = self.lab.again(geth, NEW, options=GETH_SAYS)
+        return geth, self.completes(survivor, killed_at, said, why)
+
+    def our_server_dies(self, source_enode):
+        """Our follower of our node survives; the server is filled from geth again on the same port."""
+        key = self.lab.key(f"server-{len(self.lab.processes)}")
+
+        def start(listen):
+            node = self.lab.node(LONG, "--connect", source_enode, "--listen", listen, "--key", key, "--ttl", "300s")
+            wait_whole(node, LONG, 120)
+            return node
+        server = start(LISTEN_RLPX)
+        listening = server.event("listening", 1)[1]
+        survivor = self.follower_of(listening["enode"])
+        random_point(self.random, survivor, self.long_span)
+        if not survivor.running():
+            server.stop()
+            return None
+        killed_at = server.kill()
+        said, why = reason_of_node(survivor, killed_at)
+        server = start(f"/ip4/127.0.0.1/tcp/{listening['port']}/rlpx")
+        kill = self.completes(survivor, killed_at, said, why)
+        server.stop()
+        return kill
+
+    def completes(self, survivor, killed_at, said, why):
+        survivor.event("peer-up", 90, after=killed_at)
+        need(survivor.exit_code(200) == 0, "the survivor did not complete")
+        return Kill(said, why, survivor.event("end", 1)[0] - killed_at)
+
+    def geth_follower_dies(self, server):
+        """Our serving node survives; the geth starts again on what it had on disk."""
+        name = f"victim-{len(self.lab.processes)}"
+        victim = self.lab.geth(NEW, SHORT, name=name, options=GETH_ARCHIVE, **GETH_KEEPS)
+        victim.connect(server.enode)
+        begin = time.monotonic()
+        victim.forkchoice(SHORT.head_hash)
+        time.sleep(self.random.uniform(0.0, self.short_span))
+        if victim.head()[0] == SHORT.head:
+            victim.stop()
+            return None
+        killed_at = victim.kill()
+        said, why = reason_of_node(server.process, killed_at)
+        again = self.lab.again(victim, NEW, options=GETH_ARCHIVE)
+        again.connect(server.enode)
+        again.forkchoice(SHORT.head_hash)
+        end = again.reach(60)
+        again.stop()
+        return Kill(said, why, end - killed_at)
+
+    def measure_geth(self, server):
+        geth = self.lab.geth(NEW, SHORT, name="undisturbed", options=GETH_ARCHIVE, **GETH_KEEPS)
+        geth.connect(server.enode)
+        begin = time.monotonic()
+        geth.forkchoice(SHORT.head_hash)
+        self.short_span = geth.reach(60) - begin
+        geth.stop()
+
+
+def times(count, once):
+    """Does it until that many kills came before the end of the sync."""
+    done = []
+    for _ in range(count * 4):
+        if len(done) == count:
+            break
+        kill = once()
+        if kill:
+            done.append(kill)
+    need(len(done) == count, f"only {len(done)} of {count} kills came in the middle of a sync")
+    return done
+
+
+def kills(count):
+    """That many kills, spread over who dies and who survives."""
+    seed = int(os.environ.get("TRUNKLINE_KILL_SEED") or random.randrange(10**6))
+    shares = [count // 5 + (1 if share < count % 5 else 0) for share in range(5)]
+    groups = {}
+    with Lab() as lab:
+        pairs = Pairs(lab, seed)
+        geth = lab.geth(NEW, LONG, imported=True, name="source", options=GETH_SAYS)
+        pairs.measure(geth.enode)
+        groups["our follower, geth survives"] = times(
+            shares[0], lambda: pairs.our_follower_dies(geth.enode, lambda at: reason_of_geth(geth, at)))
+        server = serving_beside(lab, geth)
+        groups["our follower, our server survives"] = times(
+            shares[1], lambda: pairs.our_follower_dies(server.enode(), lambda at: reason_of_node(server, at)))
+        server.stop()
+        groups["our server, our follower survives"] = times(shares[2], lambda: pairs.our_server_dies(geth.enode))
+
+        def geth_once():
+            nonlocal geth
+            geth, kill = pairs.geth_serving_dies(geth)
+            return kill
+        groups["geth, our follower survives"] = times(shares[3], geth_once)
+    with Lab() as lab:
+        pairs.lab = lab
+        short = serving(lab, SHORT)
+        pairs.measure_geth(short)
+        groups["geth following, our server survives"] = times(shares[4], lambda: pairs.geth_follower_dies(short))
+    slowest = 0.0
+    for name, done in groups.items():
+        said = max(kill.said_after for kill in done)
+        slowest = max(slowest, said)
+        reasons = sorted({kill.reason for kill in done})
+        print(f"   {name}: {len(done)} kills, said after at most {said:.3f} s, whole again after at most "
+              f"{max(kill.whole_after for kill in done):.1f} s; {'; '.join(reasons)}", flush=True)
+    need(slowest <= SAYS_WITHIN, f"a survivor took {slowest:.2f} s to say why (seed {seed})")
+    return f"{sum(map(len, groups.values()))} kills, seed {seed}, slowest word {slowest:.3f} s"
+
+
+def serving_beside(lab, geth):
+    """Our node with the long chain, its source still running."""
+    node = lab.node(LONG, "--connect", geth.enode, "--listen", LISTEN_RLPX, "--ttl", "900s", name="our-server")
+    wait_whole(node, LONG, 120)
+    return node
