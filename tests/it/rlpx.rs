@@ -208,3 +208,32 @@ async fn sockets_that_stop_within_the_handshake_are_given_up() {
     }
     server.over().await;
 }
+
+/// Whoever hears from an exchange that a peer is up finds its session, at once.
+#[cfg(feature = "eth")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_eth_tells_of_is_in_the_table() {
+    use crate::header_body_sync::Node;
+    use trunkline::chain::ChainSpec;
+    use trunkline::protocols::eth::EthEvent;
+    use trunkline::sync::MemoryStore;
+    let store = || MemoryStore::new(std::sync::Arc::new(ChainSpec::dev()));
+    let server = Node::start(store(), LISTEN).await;
+    for _ in 0..40 {
+        let client = Node::start(store(), "").await;
+        let mut events = client.eth.subscribe();
+        let dial = client.network.dial(server.addr());
+        let heard = async {
+            loop {
+                if let Some(EthEvent::PeerUp(peer)) = events.next().await {
+                    return client.network.peer_table().find(peer.session).is_some();
+                }
+            }
+        };
+        // On a thread of its own, as a sync is.
+        let (found, dialled) = futures::future::join(within(SOON, "eth", heard), dial).await;
+        assert!(found && dialled.is_ok());
+        client.network.over().await;
+    }
+    server.network.over().await;
+}
