@@ -13,6 +13,8 @@ mod paused_clock;
 #[cfg(feature = "eth")]
 mod receipts;
 mod request_response;
+mod rlpx;
+mod rlpx_hostile;
 mod scene;
 mod shutdown;
 mod simultaneous_dial;

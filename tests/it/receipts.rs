@@ -10,7 +10,7 @@ use trunkline::chain::{ChainSpec, DevChain, HeaderFacts};
 use trunkline::error::RequestError;
 use trunkline::offload::BlockingThreads;
 use trunkline::protocols::eth::{Chain, Eth, GetReceipts, ReceiptLists, receipts};
-use trunkline::sync::MemoryStore;
+use trunkline::sync::{ChainStore as _, MemoryStore};
 use trunkline::{Config, Keypair, Network, PeerAddr, PeerHandle};
 
 use crate::support::{Over, within};
@@ -111,7 +111,7 @@ async fn a_block_with_more_receipts_than_fit_in_ten_mebibytes_arrives_in_each_ve
     for version in [68, 69, 70] {
         let store = store();
         let block = store.block(3).expect("held").hash;
-        assert!(store.put_receipts(&block, &large));
+        store.put_receipts(vec![(block, large.clone())]).expect("held");
         let server = node(store.clone(), version, "/ip4/127.0.0.1/tcp/0").await;
         let client = node(self::store(), version, "").await;
         let to = PeerAddr::try_from(server.listening()[0].clone()).expect("an address");
