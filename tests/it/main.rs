@@ -4,14 +4,14 @@ mod chat;
 mod dropped_futures;
 mod duplicates;
 mod early_frames;
+#[cfg(feature = "eth")]
+mod eth_receipts;
 mod handler_panic;
 #[cfg(feature = "eth")]
 mod header_body_sync;
 mod hostile_peer;
 mod kill_peer;
 mod paused_clock;
-#[cfg(feature = "eth")]
-mod receipts;
 mod request_response;
 mod rlpx;
 mod rlpx_hostile;
