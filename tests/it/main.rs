@@ -10,6 +10,8 @@ mod header_body_sync;
 mod hostile_peer;
 mod kill_peer;
 mod paused_clock;
+#[cfg(feature = "eth")]
+mod receipts;
 mod request_response;
 mod scene;
 mod shutdown;
