@@ -11,8 +11,12 @@ mod hostile_peer;
 mod kill_peer;
 mod paused_clock;
 #[cfg(feature = "eth")]
+mod receipt_sync;
+#[cfg(feature = "eth")]
 mod receipts;
 mod request_response;
+mod rlpx;
+mod rlpx_hostile;
 mod scene;
 mod shutdown;
 mod simultaneous_dial;

@@ -1,95 +1,138 @@
-//! Receipts from node to node: over every version of eth, and through a node in between.
+//! Receipts between whole nodes, in each version of eth: both forms, in parts, and what a version
+//! cannot be asked.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use trunkline::chain::{ChainSpec, DevChain};
-use trunkline::protocols::eth::Chain;
-use trunkline::sync::{MemoryStore, Progress, Receipts, ReceiptsState, SyncConfig, SyncHandle};
+use alloy_primitives::B256;
+use bytes::Bytes;
+use trunkline::chain::{ChainSpec, DevChain, HeaderFacts};
+use trunkline::error::RequestError;
+use trunkline::offload::BlockingThreads;
+use trunkline::protocols::eth::{Chain, Eth, GetReceipts, ReceiptLists, receipts};
+use trunkline::sync::{ChainStore as _, MemoryStore};
+use trunkline::{Config, Keypair, Network, PeerAddr, PeerHandle};
 
-use crate::header_body_sync::Node;
 use crate::support::{Over, within};
 
-const S: Duration = Duration::from_secs(1);
+const TRANSACTIONS: usize = 5;
 
-/// A chain of so many blocks, with its receipts or without.
-fn made(blocks: u64, receipts: bool) -> MemoryStore {
+/// A development chain with the receipts of all its blocks.
+fn store() -> Arc<MemoryStore> {
     let store = MemoryStore::new(Arc::new(ChainSpec::dev()));
     let mut chain = DevChain::new(1);
-    for n in 0..blocks {
-        let (block, list) = chain.next_block((n % 4) as usize, 1_700_000_000 + n);
-        let lists = if receipts { vec![list] } else { Vec::new() };
-        store.extend(vec![block], lists).expect("fits");
-    }
-    store
+    let (blocks, receipts) = (0..12).map(|n| chain.next_block(TRANSACTIONS, 1_700_000_000 + n)).unzip();
+    store.extend(blocks, receipts).expect("fits");
+    Arc::new(store)
 }
 
-fn config(receipts: Receipts) -> SyncConfig {
-    SyncConfig { heaviest: true, receipts, ..SyncConfig::default() }
+async fn node(store: Arc<MemoryStore>, version: u32, listen: &str) -> Network {
+    let eth = Eth::speaking(store, Arc::new(BlockingThreads), |ours| ours == version);
+    let config = match listen {
+        "" => Config::builder(),
+        listen => Config::builder().listen(listen.parse().expect("an address")),
+    };
+    let config = config.build().expect("a configuration");
+    Network::builder(config, Keypair::generate_secp256k1()).exchange(eth).start().await.expect("starts")
 }
 
-async fn comes(handle: &SyncHandle, what: &str, is: impl FnMut(&Progress) -> bool) {
-    let mut progress = handle.subscribe();
-    let came = within(30 * S, what, progress.wait_for(is)).await.is_ok();
-    assert!(came, "the sync has ended before {what}");
+/// The hashes of the blocks from this one on.
+fn hashes(store: &MemoryStore, from: u64) -> Vec<B256> {
+    (from..=12).map(|number| store.block(number).expect("held").hash).collect()
 }
 
-fn same(a: &MemoryStore, b: &MemoryStore) {
-    assert_eq!(a.blocks(), b.blocks());
-    for block in a.blocks() {
-        assert_eq!(a.receipts(&block.hash), b.receipts(&block.hash), "receipts of block {}", block.number);
-    }
+async fn lists(peer: &PeerHandle, asked: GetReceipts) -> ReceiptLists {
+    let answer = within(Duration::from_secs(20), "an answer", peer.request(asked.raw())).await;
+    answer.expect("answered")
 }
 
-/// 68 has blooms, 69 has none, 70 has an index.
+/// Receipts of 12 MB: a log that no block of this chain could hold, 24 times.
+fn large() -> Bytes {
+    use alloy_consensus::{Eip658Value, Receipt, ReceiptEnvelope, TxType};
+    use alloy_primitives::{Address, Log};
+    let log = Log::new(Address::repeat_byte(6), Vec::new(), vec![7; 500_000].into()).expect("no topics");
+    let receipt = |at: u64| Receipt {
+        status: Eip658Value::Eip658(true),
+        cumulative_gas_used: 21_000 * at,
+        logs: vec![log.clone()],
+    };
+    let all: Vec<_> =
+        (1..=24).map(|at| ReceiptEnvelope::from_typed(TxType::Eip1559, receipt(at).with_bloom())).collect();
+    let mut out = Vec::new();
+    alloy_rlp::encode_list(&all, &mut out);
+    out.into()
+}
+
 #[tokio::test]
-async fn receipts_arrive_over_every_version_of_eth() {
+async fn receipts_come_in_the_form_of_each_version_and_have_their_roots() {
     for version in [68, 69, 70] {
-        let server = Node::start_with(made(200, true), "/memory/0", |ours| ours == version).await;
-        let follower = Node::start(made(0, true), "").await;
-        follower.network.dial(server.addr()).await.expect("connects");
-        let (handle, _task) = follower.follow(config(Receipts::Required));
-        comes(&handle, "the head with its receipts", |progress| progress.at_target && progress.bodies == 200)
-            .await;
-        let progress = handle.progress();
-        assert_eq!((progress.receipts, progress.receipts_state), (200, ReceiptsState::Complete));
-        same(&server.store, &follower.store);
-        follower.network.over().await;
-        server.network.over().await;
+        let store = store();
+        let server = node(store.clone(), version, "/ip4/127.0.0.1/tcp/0").await;
+        let client = node(self::store(), version, "").await;
+        let to = PeerAddr::try_from(server.listening()[0].clone()).expect("an address");
+        let peer = client.dial(to).await.expect("connects");
+
+        let answer = lists(&peer, GetReceipts::new(hashes(&store, 1))).await;
+        assert_eq!((answer.blocks.len(), answer.last_incomplete), (12, false));
+        for (number, list) in (1..).zip(&answer.blocks) {
+            let block = store.block(number).expect("held");
+            let facts = HeaderFacts::read(&block.header).expect("a header");
+            assert_eq!(receipts::verify(&facts, TRANSACTIONS, list), Ok(()));
+            assert!(list.len() <= receipts::bytes_max(&facts));
+            let held = store.receipts(&block.hash).expect("held");
+            assert_eq!(*list == held, version == 68, "consensus form up to eth/68 only");
+        }
+        let typed = peer.request(GetReceipts::new(hashes(&store, 11))).await.expect("answered");
+        assert_eq!(typed.blocks.iter().map(Vec::len).collect::<Vec<_>>(), [TRANSACTIONS; 2]);
+
+        // Where an index cannot be said the question ends at once, and the session lives on.
+        let indexed = GetReceipts::new(hashes(&store, 11)).from_index(3);
+        match peer.request(indexed.clone().raw()).await {
+            Err(RequestError::Unsupported(_)) => assert!(version < 70),
+            Ok(answer) => {
+                assert_eq!(version, 70);
+                assert_eq!(receipts::count(&answer.blocks[0]), Ok(TRANSACTIONS - 3));
+                assert_eq!(receipts::count(&answer.blocks[1]), Ok(TRANSACTIONS));
+            }
+            Err(error) => panic!("{error}"),
+        }
+        assert_eq!(matches!(peer.request(indexed).await, Err(RequestError::Unsupported(_))), version < 70);
+        assert_eq!(lists(&peer, GetReceipts::new(hashes(&store, 12))).await.blocks.len(), 1);
+        client.over().await;
+        server.over().await;
     }
 }
 
-/// A node between two others serves the receipts that it has fetched.
+/// A block above 10 MiB: alone up to eth/69, in parts from eth/70 on; the same bytes in the end.
 #[tokio::test]
-async fn receipts_are_relayed_while_they_are_fetched() {
-    let server = Node::start(made(300, true), "/memory/0").await;
-    let relay = Node::start(made(0, true), "/memory/0").await;
-    let last = Node::start(made(0, true), "").await;
-    last.network.dial(relay.addr()).await.expect("connects");
-    let (handle, _last) = last.follow(config(Receipts::Required));
-    relay.network.dial(server.addr()).await.expect("connects");
-    let (relaying, _relay) = relay.follow(config(Receipts::Available));
-    comes(&relaying, "the head", |progress| progress.bodies == 300).await;
-    relay.eth.announce_range_if_due();
-    comes(&handle, "the head with its receipts", |progress| progress.at_target && progress.bodies == 300)
-        .await;
-    same(&server.store, &last.store);
-    last.network.over().await;
-    relay.network.over().await;
-    server.network.over().await;
-}
+async fn a_block_with_more_receipts_than_fit_in_ten_mebibytes_arrives_in_each_version() {
+    let large = large();
+    let flat = receipts::flatten(&large).expect("receipts");
+    for version in [68, 69, 70] {
+        let store = store();
+        let block = store.block(3).expect("held").hash;
+        store.put_receipts(vec![(block, large.clone())]).expect("held");
+        let server = node(store.clone(), version, "/ip4/127.0.0.1/tcp/0").await;
+        let client = node(self::store(), version, "").await;
+        let to = PeerAddr::try_from(server.listening()[0].clone()).expect("an address");
+        let peer = client.dial(to).await.expect("connects");
 
-/// Who imported a chain has no receipts: the head is reached without them, and that nobody has them
-/// can be told.
-#[tokio::test]
-async fn a_chain_without_receipts_is_followed_and_they_are_said_to_be_unavailable() {
-    let server = Node::start(made(150, false), "/memory/0").await;
-    let follower = Node::start(made(0, true), "").await;
-    follower.network.dial(server.addr()).await.expect("connects");
-    let (handle, _task) = follower.follow(config(Receipts::Available));
-    comes(&handle, "the head", |progress| progress.at_target && progress.bodies == 150).await;
-    comes(&handle, "the news", |progress| progress.receipts_state == ReceiptsState::Unavailable).await;
-    assert!(follower.store.receipt_counts().1 > 100);
-    follower.network.over().await;
-    server.network.over().await;
+        let first = lists(&peer, GetReceipts::new(hashes(&store, 1))).await;
+        let (mut parts, mut next) = (Vec::new(), 0);
+        if version == 70 {
+            assert_eq!((first.blocks.len(), first.last_incomplete), (3, true));
+            parts.push(first.blocks[2].clone());
+            next = receipts::count(&parts[0]).expect("a list") as u64;
+        } else {
+            assert_eq!((first.blocks.len(), first.last_incomplete), (2, false));
+        }
+        let answer = lists(&peer, GetReceipts::new(hashes(&store, 3)).from_index(next)).await;
+        assert!(!answer.last_incomplete);
+        assert_eq!(answer.blocks.len(), if version == 70 { 10 } else { 1 });
+        parts.push(answer.blocks[0].clone());
+        let whole = receipts::join(&parts, receipts::JOINED_BYTES_MAX).expect("joins");
+        assert_eq!(whole, if version == 68 { &large } else { &flat });
+        client.over().await;
+        server.over().await;
+    }
 }
