@@ -112,10 +112,8 @@ impl Event {
                     "event": "end", "number": end.head.number, "hash": end.head.hash.to_string(),
                     "requests": Value::Object(requests.collect()), "orphans": end.orphans,
                     "bytes_in": end.bytes_in, "bytes_out": end.bytes_out, "ms": millis(end.took),
-                    "receipts": {
-                        "held": end.receipts.held, "missing": end.receipts.missing,
-                        "ms": millis(end.receipts.took),
-                    },
+                    "receipts": {"held": end.receipts.held, "missing": end.receipts.missing},
+                    "receipts_ms": millis(end.receipts.took),
                 })
             }
         }
@@ -214,7 +212,7 @@ mod tests {
             "event headers bodies receipts target",
             "event number hash",
             "event error",
-            "event number hash requests orphans bytes_in bytes_out ms receipts",
+            "event number hash requests orphans bytes_in bytes_out ms receipts receipts_ms",
             "event addr",
             "event file reason",
         ];
