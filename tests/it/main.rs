@@ -12,6 +12,8 @@ mod header_body_sync;
 mod hostile_peer;
 mod kill_peer;
 mod paused_clock;
+#[cfg(feature = "eth")]
+mod receipt_sync;
 mod request_response;
 mod rlpx;
 mod rlpx_hostile;
