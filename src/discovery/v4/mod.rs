@@ -216,6 +216,11 @@ impl V4 {
         &self.table
     }
 
+    /// The record of a node, if it has sent one.
+    pub fn record(&self, node: &Node) -> Option<&Enr> {
+        self.records.peek(&node.id.hash())
+    }
+
     /// What became of the packets.
     pub fn counts(&self) -> Counts {
         self.counts
