@@ -1,5 +1,5 @@
 """kill -9 of either side at random points of a sync: the survivor says why, reconnects and completes."""
-import os, random, time
+import os, random, re, time
 from dataclasses import dataclass
 from geth import LISTEN_RLPX, LONG, NEW, SHORT, Lab, need
 from roles import serving, wait_whole
@@ -29,13 +29,7 @@ def reason_of_node(node, killed_at):
 
 def reason_of_geth(geth, killed_at):
     at, match = geth.logged(r"Removing p2p peer.* err=(.*)$", 5, after=killed_at)
-    return at - killed_at, match.group(1).strip('"')
-
-
-def random_point(lab_random, node, span):
-    """Sleeps until somewhere in the sync that has just begun; it takes about `span` undisturbed."""
-    at, _ = node.event("peer-up", 30)
-    time.sleep(max(0.0, at + lab_random.uniform(0.0, span) - time.monotonic()))
+    return at - killed_at, re.sub(r" tcp 127\.[^ ]*", "", match.group(1).strip('"'))
 
 
 class Pairs:
@@ -49,18 +43,30 @@ class Pairs:
         return self.lab.follower(LONG, "--connect", enode, *options)
 
     def measure(self, enode):
-        """How long a whole sync takes here and now."""
+        """How long a whole sync takes."""
         node = self.follower_of(enode)
-        begin = node.event("peer-up", 30)[0]
+        node.event("peer-up", 30)
+        self.was_whole(node)
+
+    def was_whole(self, node):
+        """Learns from an undisturbed follower how long a sync takes here and now."""
         need(node.exit_code(200) == 0, "the undisturbed follower failed")
-        self.long_span = (node.event("end", 1)[0] - begin) * 0.9
+        self.long_span = (node.event("end", 1)[0] - node.event("peer-up", 1)[0]) * 0.95
+
+    def in_the_middle(self, node):
+        """Sleeps until a random point of the sync that has just begun. Whether it is still going on then."""
+        at, _ = node.event("peer-up", 30)
+        time.sleep(max(0.0, at + self.random.uniform(0.0, self.long_span) - time.monotonic()))
+        if node.running() and not node.events("end"):
+            return True
+        self.was_whole(node)
+        return False
 
     def our_follower_dies(self, server_enode, reason):
         """`reason` asks the server, which survives."""
         key = self.lab.key(f"follower-{len(self.lab.processes)}")
         victim = self.follower_of(server_enode, "--key", key)
-        random_point(self.random, victim, self.long_span)
-        if not victim.running():
+        if not self.in_the_middle(victim):
             return None
         killed_at = victim.kill()
         said, why = reason(killed_at)
@@ -71,8 +77,7 @@ class Pairs:
     def geth_serving_dies(self, geth):
         """Our follower survives. The next geth, and the kill."""
         survivor = self.follower_of(geth.enode)
-        random_point(self.random, survivor, self.long_span)
-        if not survivor.running():
+        if not self.in_the_middle(survivor):
             return geth, None
         killed_at = geth.kill()
         said, why = reason_of_node(survivor, killed_at)
@@ -90,8 +95,7 @@ class Pairs:
         server = start(LISTEN_RLPX)
         listening = server.event("listening", 1)[1]
         survivor = self.follower_of(listening["enode"])
-        random_point(self.random, survivor, self.long_span)
-        if not survivor.running():
+        if not self.in_the_middle(survivor):
             server.stop()
             return None
         killed_at = server.kill()
@@ -138,7 +142,7 @@ class Pairs:
 def times(count, once):
     """Does it until that many kills came before the end of the sync."""
     done = []
-    for _ in range(count * 4):
+    for _ in range(count * 4 + 4):
         if len(done) == count:
             break
         kill = once()
