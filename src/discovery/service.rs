@@ -149,7 +149,9 @@ impl Discovery {
             }
             false => None,
         };
-        let endpoint = Endpoint { ip, udp: bound.port(), tcp: config.tcp.unwrap_or(0) };
+        // Unspecified where it is not known: some clients stumble over an address that is left out.
+        let endpoint =
+            Endpoint { ip: ip.or(Some(bound.ip())), udp: bound.port(), tcp: config.tcp.unwrap_or(0) };
         let nodes: Vec<Node> = config.bootnodes.iter().filter_map(Bootnode::node).collect();
         let v4 = config.v4.then(|| {
             let local = Local { endpoint, record: ours.clone() };

@@ -48,7 +48,9 @@ fn machine(key: &NodeKey) -> V4 {
     let record = discv5::Enr::builder().udp4(30303).build(&secret).expect("a short record");
     let endpoint = Endpoint { ip: Some(Ipv4Addr::LOCALHOST.into()), udp: 30303, tcp: 30303 };
     let now = Now { at: Instant::now(), unix_s: UNIX_S };
-    V4::new(now, V4Config::default(), key.clone(), Local { endpoint, record }, Vec::new(), 1)
+    // Small, because what they hold is allocated at once.
+    let config = V4Config { bonds_max: 8, sources_max: 8, records_max: 8, ..V4Config::default() };
+    V4::new(now, config, key.clone(), Local { endpoint, record }, Vec::new(), 1)
 }
 
 /// A stranger gets at most a pong and a ping, to where it is, and nobody else gets anything.

@@ -402,6 +402,20 @@ fn silence_at_a_wrong_address_is_not_held_against_a_node() {
     assert!(net.stray.is_empty(), "{:?}", net.stray);
 }
 
+#[test]
+fn who_came_to_us_is_asked_for_nothing_at_first() {
+    let mut net = Net::new();
+    let us = net.add_with(0, Vec::new(), V4Config::default());
+    net.run(Duration::from_millis(500));
+    bond(&mut net, us, 1, &node(1));
+    net.run(Duration::from_millis(1900));
+    assert_eq!(net.stray, []);
+    net.run(Duration::from_secs(2));
+    let asked: Vec<Packet> =
+        net.stray.iter().map(|packet| packet::decode(&packet.bytes).unwrap().packet).collect();
+    assert!(asked.iter().any(|packet| matches!(packet, Packet::EnrRequest { .. })), "{asked:?}");
+}
+
 /// M1: junk of every length is ignored, and changes nothing.
 #[test]
 fn junk_changes_nothing() {
