@@ -1,55 +1,38 @@
 //! A node as discovery knows it: who it is and where its two ports are.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use discv5::Enr;
 use enr::{CombinedPublicKey, EnrPublicKey};
 
+use crate::transport::enode::{Enode, EnodeError};
 use crate::transport::rlpx::NodeId;
 
 /// The place of a node in the table's key space: keccak256 of its id.
 pub type NodeHash = [u8; 32];
 
 /// A node and its endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Node {
-    /// Who.
-    pub id: NodeId,
-    /// Where, for both ports.
-    pub ip: IpAddr,
-    /// The discovery port; 0 if the node is not part of it.
-    pub udp: u16,
-    /// The RLPx port; 0 if it takes no connections.
-    pub tcp: u16,
+pub type Node = Enode;
+
+/// Where discovery packets go to a node.
+pub fn udp_addr(node: &Node) -> SocketAddr {
+    SocketAddr::new(node.ip, node.udp)
 }
 
-impl Node {
-    /// Where discovery packets go.
-    pub fn udp_addr(&self) -> SocketAddr {
-        SocketAddr::new(self.ip, self.udp)
-    }
-
-    /// Where it is dialled, if it takes connections.
-    pub fn tcp_addr(&self) -> Option<SocketAddr> {
-        (self.tcp != 0).then(|| SocketAddr::new(self.ip, self.tcp))
-    }
-
-    /// What a record says, if it names a secp256k1 key, an address and at least one port. IPv4 goes
-    /// before IPv6; a missing port of IPv6 is that of IPv4 (EIP-778).
-    pub fn from_record(record: &Enr) -> Option<Self> {
-        let id = record_id(record)?;
-        let (ip, udp, tcp) = match (record.ip4(), record.ip6()) {
-            (Some(ip), _) => (IpAddr::V4(ip), record.udp4(), record.tcp4()),
-            (None, Some(ip)) => {
-                (IpAddr::V6(ip), record.udp6().or(record.udp4()), record.tcp6().or(record.tcp4()))
-            }
-            (None, None) => return None,
-        };
-        let node = Self { id, ip, udp: udp.unwrap_or(0), tcp: tcp.unwrap_or(0) };
-        (node.udp != 0 || node.tcp != 0).then_some(node)
-    }
+/// What a record says, if it names a secp256k1 key, an address and at least one port. IPv4 goes
+/// before IPv6; a missing port of IPv6 is that of IPv4 (EIP-778).
+pub fn node_of(record: &Enr) -> Option<Node> {
+    let id = record_id(record)?;
+    let (ip, udp, tcp) = match (record.ip4(), record.ip6()) {
+        (Some(ip), _) => (IpAddr::V4(ip), record.udp4(), record.tcp4()),
+        (None, Some(ip)) => {
+            (IpAddr::V6(ip), record.udp6().or(record.udp4()), record.tcp6().or(record.tcp4()))
+        }
+        (None, None) => return None,
+    };
+    let node = Node { id, ip, udp: udp.unwrap_or(0), tcp: tcp.unwrap_or(0) };
+    (node.udp != 0 || node.tcp != 0).then_some(node)
 }
 
 /// The identity a record was signed with, if it is of the kind devp2p knows.
@@ -57,14 +40,6 @@ pub fn record_id(record: &Enr) -> Option<NodeId> {
     match record.public_key() {
         CombinedPublicKey::Secp256k1(key) => NodeId::from_bytes(key.encode_uncompressed().as_slice()).ok(),
         CombinedPublicKey::Ed25519(_) => None,
-    }
-}
-
-impl fmt::Display for Node {
-    /// The `enode://` form; `discport` only where it differs, as geth writes it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "enode://{}@{}", self.id, SocketAddr::new(self.ip, self.tcp))?;
-        if self.udp == self.tcp { Ok(()) } else { write!(f, "?discport={}", self.udp) }
     }
 }
 
@@ -82,7 +57,7 @@ impl Bootnode {
     pub fn node(&self) -> Option<Node> {
         match self {
             Self::Enode(node) => Some(*node),
-            Self::Record(record) => Node::from_record(record),
+            Self::Record(record) => node_of(record),
         }
     }
 }
@@ -91,12 +66,9 @@ impl Bootnode {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BootnodeError {
-    /// Neither of the two forms.
-    #[error("not enode://ID@IP:PORT[?discport=PORT] nor enr:..: {0}")]
-    Malformed(String),
-    /// The part behind `enode://` is no public key.
-    #[error("the id is not the 128 hex digits of a secp256k1 key")]
-    Id,
+    /// The `enode://` form is wrong, or it is neither form.
+    #[error("no bootnode: {0}")]
+    Enode(#[from] EnodeError),
     /// The record does not hold what it should, or its signature is wrong.
     #[error("the record cannot be used: {0}")]
     Record(String),
@@ -113,26 +85,13 @@ impl FromStr for Bootnode {
             let record: Enr = text.parse().map_err(BootnodeError::Record)?;
             Self::Record(Box::new(record))
         } else {
-            Self::Enode(enode(text)?)
+            Self::Enode(text.parse()?)
         };
         match bootnode.node() {
             Some(node) if node.udp != 0 => Ok(bootnode),
             _ => Err(BootnodeError::NoUdp),
         }
     }
-}
-
-fn enode(text: &str) -> Result<Node, BootnodeError> {
-    let malformed = || BootnodeError::Malformed(text.chars().take(200).collect::<String>());
-    let rest = text.strip_prefix("enode://").ok_or_else(malformed)?;
-    let (id, rest) = rest.split_once('@').ok_or_else(malformed)?;
-    let id: NodeId = id.parse().map_err(|_| BootnodeError::Id)?;
-    let (addr, discport) = match rest.split_once("?discport=") {
-        Some((addr, port)) => (addr, Some(port.parse::<u16>().map_err(|_| malformed())?)),
-        None => (rest, None),
-    };
-    let addr: SocketAddr = addr.parse().map_err(|_| malformed())?;
-    Ok(Node { id, ip: addr.ip(), udp: discport.unwrap_or(addr.port()), tcp: addr.port() })
 }
 
 /// The logarithm of the distance between two nodes: 0 for the same one, else 1 to 256.
@@ -205,7 +164,6 @@ mod tests {
             format!("enode://{ID}@127.0.0.1:30303?discport=70000"),
             format!("enode://{}@127.0.0.1:30303", &ID[2..]),
             format!("enode://{}@127.0.0.1:30303", "00".repeat(64)),
-            format!("enode://{ID}@127.0.0.1:30303?other=1"),
         ] {
             assert!(text.parse::<Bootnode>().is_err(), "{text}");
         }

@@ -6,6 +6,7 @@ use enr::CombinedKey;
 use super::*;
 use crate::discovery::dice::Dice;
 use crate::discovery::fixtures::{key, node, nodes};
+use crate::discovery::node::{node_of, udp_addr};
 use crate::discovery::packet_vectors::{
     FINDNODE, KEY, NEIGHBORS, PING_V4, PING_V555, PONG, RECORD, RECORD_ID,
 };
@@ -65,7 +66,7 @@ fn the_published_pong_findnode_and_neighbours_are_read() {
     assert_eq!((&target, expiration), (vector_key().node_id().as_bytes(), EXPIRATION));
     let Packet::Neighbors { nodes, expiration } = vector(NEIGHBORS).packet else { panic!() };
     assert_eq!((nodes.len(), expiration), (4, EXPIRATION));
-    assert_eq!(nodes[0].udp_addr(), "99.33.22.55:4444".parse().unwrap());
+    assert_eq!(udp_addr(&nodes[0]), "99.33.22.55:4444".parse().unwrap());
     assert_eq!((nodes[3].udp, nodes[3].tcp), (999, 1000));
 }
 
@@ -75,7 +76,7 @@ fn the_published_record_has_its_id_and_endpoint() {
     let id = crate::discovery::node::record_id(&record).unwrap();
     assert_eq!((hex::encode(id.hash()), record.seq()), (RECORD_ID.to_owned(), 1));
     assert_eq!(hex::encode(record.node_id().raw()), RECORD_ID);
-    assert_eq!(Node::from_record(&record).unwrap().udp_addr(), "127.0.0.1:30303".parse().unwrap());
+    assert_eq!(udp_addr(&node_of(&record).unwrap()), "127.0.0.1:30303".parse().unwrap());
 }
 
 #[test]

@@ -120,7 +120,7 @@ mod tests {
 
     use super::*;
     use crate::discovery::fixtures::key;
-    use crate::discovery::node::{Node, record_id};
+    use crate::discovery::node::{node_of, record_id};
 
     fn facts() -> Facts {
         let fork = Some(ForkEntry { hash: [0x37, 0x7a, 0xaa, 0x78], next: 60 });
@@ -134,7 +134,7 @@ mod tests {
         let read: Enr = record.to_base64().parse().unwrap();
         assert_eq!((read.seq(), record_id(&read)), (7, Some(key(1).node_id())));
         assert_eq!(ForkEntry::of(&read), facts().fork);
-        let node = Node::from_record(&read).unwrap();
+        let node = node_of(&read).unwrap();
         assert_eq!((node.udp, node.tcp, node.ip), (30301, 30303, Ipv4Addr::LOCALHOST.into()));
         let mut changed = read.clone();
         set_fork(&mut changed, &secret, ForkEntry { hash: [1, 2, 3, 4], next: 0 }).unwrap();

@@ -17,7 +17,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::node::{Bootnode, Node, NodeHash};
+use super::node::{Bootnode, Node, NodeHash, node_of};
 use super::packet::{Endpoint, PACKET_BYTES_MAX};
 use super::record::{self, Facts, ForkEntry};
 use super::source::{Finds, Found, Via};
@@ -322,14 +322,14 @@ impl Service {
             V5Event::UnrecognizedFrame(frame) => self.on_packet(frame.src_address, &frame.packet),
             V5Event::SessionEstablished(record, addr) => {
                 // Its record may not know where it is; we do.
-                let node = Node::from_record(&record).filter(|node| node.udp != 0).or_else(|| {
+                let node = node_of(&record).filter(|node| node.udp != 0).or_else(|| {
                     let id = super::node::record_id(&record)?;
                     Some(Node { id, ip: addr.ip(), udp: addr.port(), tcp: record.tcp4().unwrap_or(0) })
                 });
                 self.tell(node, Some(Box::new(record)), Via::V5, true);
             }
             V5Event::Discovered(record) if self.crawl => {
-                self.tell(Node::from_record(&record), Some(Box::new(record)), Via::V5, false);
+                self.tell(node_of(&record), Some(Box::new(record)), Via::V5, false);
             }
             V5Event::SocketUpdated(addr) => {
                 if let (Some(v5), Some(v4)) = (&self.v5, &mut self.v4) {

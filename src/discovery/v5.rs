@@ -4,6 +4,7 @@
 //! the UDP socket, because it can hand over what it does not understand, which is where discv4 gets
 //! its packets from when both run on one port.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +12,12 @@ use std::time::Duration;
 use discv5::{Config, ConfigBuilder, Discv5, Enr, Event, ListenConfig, RateLimiterBuilder};
 use enr::CombinedKey;
 use enr::NodeId as V5Id;
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 
 use super::node::is_local;
 
@@ -25,11 +28,21 @@ const PACKETS_PER_S: u64 = 2_000;
 /// A session that is not used is forgotten beyond so many.
 const SESSIONS_MAX: usize = 1_000;
 
+/// How long after a session has begun its node is asked whether it is still there. The crate by
+/// itself asks after five minutes, and tells others of nodes that nobody has ever asked.
+const CHECK_AFTER: Duration = Duration::from_secs(3);
+
+/// Nodes that wait for that, and that are being asked; beyond, they wait for the crate's own ping.
+const CHECKS_MAX: usize = 128;
+
 /// The running crate.
 pub(crate) struct V5 {
     discv5: Discv5,
     events: mpsc::Receiver<Event>,
     looking: Option<BoxFuture<'static, usize>>,
+    /// The earliest first.
+    to_check: VecDeque<(Instant, Enr)>,
+    checking: FuturesUnordered<BoxFuture<'static, ()>>,
 }
 
 /// Why discv5 does not run.
@@ -50,7 +63,8 @@ impl V5 {
         let mut discv5 = Discv5::new(record, key, config).map_err(|error| V5Error(error.to_owned()))?;
         discv5.start().await.map_err(|error| V5Error(format!("{error:?}")))?;
         let events = discv5.event_stream().await.map_err(|error| V5Error(format!("{error:?}")))?;
-        Ok(Self { discv5, events, looking: None })
+        let (to_check, checking) = (VecDeque::new(), FuturesUnordered::new());
+        Ok(Self { discv5, events, looking: None, to_check, checking })
     }
 
     /// The crate itself.
@@ -67,14 +81,38 @@ impl V5 {
                     None => std::future::pending().await,
                 }
             };
+            let due = self.to_check.front().map(|(at, _)| *at);
+            let check = async {
+                match due {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 found = looking => {
                     tracing::trace!(found, "a search of discv5 has ended");
                     self.looking = None;
                 }
-                event = self.events.recv() => return event,
+                Some(()) = self.checking.next(), if !self.checking.is_empty() => {}
+                () = check => self.check(),
+                event = self.events.recv() => {
+                    if let Some(Event::SessionEstablished(record, _)) = &event
+                        && self.to_check.len() + self.checking.len() < CHECKS_MAX
+                    {
+                        self.to_check.push_back((Instant::now() + CHECK_AFTER, record.clone()));
+                    }
+                    return event;
+                }
             }
+        }
+    }
+
+    fn check(&mut self) {
+        if let Some((_, record)) = self.to_check.pop_front() {
+            let ping = self.discv5.send_ping(record);
+            // Whether it answers is for the crate's table to know.
+            self.checking.push(ping.map(drop).boxed());
         }
     }
 

@@ -76,6 +76,10 @@ impl Handler<Started> for ConnectionManager {
         let session = handle.session();
         if let Some(winner) = self.by_peer.get(&handle.id()).copied().filter(|winner| *winner != session) {
             // Another connection has won while this one was being started.
+            self.table.remove(&handle.id(), session);
+            if let Some(there) = self.sessions.get(&winner).and_then(|entry| entry.handle.clone()) {
+                self.table.insert(there);
+            }
             handle.disconnect(DisconnectReason::AlreadyConnected);
             if let Some(entry) = self.sessions.get_mut(&session) {
                 entry.handle = Some(handle);
@@ -95,7 +99,6 @@ impl Handler<Started> for ConnectionManager {
         };
         entry.waiting.extend(reply);
         entry.handle = Some(handle.clone());
-        self.table.insert(handle.clone());
         if self.shutdown.is_some() {
             handle.disconnect(DisconnectReason::ClientQuitting);
         } else if handle.is_settled() {

@@ -277,6 +277,7 @@ impl Actor for ConnectionManager {
             ids,
             stats: setup.stats,
             counts: self.counts.clone(),
+            table: self.table.clone(),
             tracer: setup.tracer,
             #[cfg(feature = "rlpx")]
             rlpx: setup.rlpx,

@@ -13,6 +13,7 @@ use tokio_util::compat::Compat;
 
 use super::ConnectionManager;
 use super::messages::{Arrived, AwaitSettled, DialEnded, Started, Verdict};
+use super::table::PeerTable;
 use crate::actor::Address;
 use crate::config::Config;
 use crate::disconnect::{DisconnectReason, Disconnected};
@@ -87,6 +88,7 @@ pub(crate) struct Kit {
     pub(crate) ids: Arc<[ProtocolId]>,
     pub(crate) stats: Arc<RequestStats>,
     pub(crate) counts: PendingCounts,
+    pub(crate) table: PeerTable,
     pub(crate) tracer: Tracer,
     /// What we are on devp2p; nothing without a secp256k1 identity.
     #[cfg(feature = "rlpx")]
@@ -232,6 +234,8 @@ impl Kit {
                     notices: ticket.notices,
                     seed: ticket.seed,
                 });
+                // Before the actor has run: whoever hears of the peer from an exchange finds it.
+                self.table.insert(handle.clone());
                 // A manager that has gone has also stopped the session.
                 let _ = self.manager.send(Started { handle, reply }).await;
             }

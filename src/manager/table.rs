@@ -1,4 +1,4 @@
-//! The peers there are: written by the manager, read by everybody.
+//! The peers there are: written by the manager and whoever starts a session, read by everybody.
 
 use std::sync::Arc;
 
@@ -43,6 +43,7 @@ impl PeerTable {
         self.peers.is_empty()
     }
 
+    /// A session that was just admitted. It is there before its exchanges can tell anybody of it.
     pub(super) fn insert(&self, handle: PeerHandle) {
         self.peers.insert(handle.id(), handle);
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes, BytesMut};
 use futures::future::BoxFuture;
 
-use super::{Class, Exchange, From, Payload, Request, ServeError};
+use super::{Capability, Class, Exchange, From, Payload, Request, ServeError};
 use crate::disconnect::Breach;
 use crate::ids::{PeerId, ProtocolId};
 use crate::wire::{Decode, DecodeError, Encode, decode_all, varint};
@@ -21,6 +21,9 @@ const ANSWER: u8 = 2;
 pub trait Protocol: Send + Sync + Sized + 'static {
     /// Its id, such as `/uptime/1`. Must be made by [`ProtocolId::new`].
     const ID: ProtocolId;
+    /// How it is spelled over RLPx; questions have code 1 and answers code 2, so that it takes 3
+    /// messages. Default: it is not spoken there.
+    const CAPABILITY: Option<Capability> = None;
     /// What is asked.
     type Request: Encode + Decode + Send + 'static;
     /// What is answered.
@@ -55,6 +58,10 @@ impl<P: Protocol> Exchange for Service<P> {
 
     fn ids(&self) -> &[(ProtocolId, u32)] {
         &self.ids
+    }
+
+    fn capability(&self, _: u32) -> Option<Capability> {
+        P::CAPABILITY
     }
 
     fn message_name(&self, code: u8) -> Option<&'static str> {

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::check::{BadData, Check};
+use super::action::Answer;
+use super::bad_data::BadData;
+use super::check::Check;
 use super::checks::Checking;
 use super::pace::Kind;
 use super::plan::{BRANCH_PAUSE, HASH_PAUSE, SyncPlan};
@@ -25,8 +27,9 @@ const MISSES_MAX: usize = 3;
 const SIZE_WEIGHT: usize = 8;
 
 impl SyncPlan {
-    pub(super) fn answered(&mut self, now: Instant, ticket: Ticket, asked: Asked, items: Vec<Bytes>) {
+    pub(super) fn answered(&mut self, now: Instant, ticket: Ticket, asked: Asked, answer: Answer) {
         let (session, purpose) = (asked.session, asked.purpose);
+        let items = &answer.items;
         let kind = purpose.kind();
         if items.len() > asked.amount {
             self.counts.malformed += 1;
@@ -34,10 +37,11 @@ impl SyncPlan {
             return self.blame(now, session, BadData::Excess { got: items.len(), asked: asked.amount });
         }
         if let Some(peer) = self.peers.get_mut(session) {
-            let asked_for = if kind == Kind::Headers && !matches!(purpose, Purpose::Headers { .. }) {
-                items.len()
-            } else {
-                asked.amount
+            let asked_for = match (kind, &purpose) {
+                (Kind::Headers, Purpose::Headers { .. }) | (Kind::Bodies, _) => asked.amount,
+                // Whoever relays a chain gets its receipts late, and may have many soon.
+                (Kind::Receipts, _) if !items.is_empty() => asked.amount,
+                _ => items.len(),
             };
             let most = self.config.in_flight_max;
             peer.pace.on_answer(now, asked.sent, kind, items.len(), asked_for, most);
@@ -52,12 +56,14 @@ impl SyncPlan {
         let average = match kind {
             Kind::Headers => &mut self.header_bytes,
             Kind::Bodies => &mut self.body_bytes,
+            Kind::Receipts => return self.receipts_answered(ticket, session, purpose, answer),
         };
         *average = (*average * (SIZE_WEIGHT - 1) + bytes / items.len()).div_ceil(SIZE_WEIGHT);
         if !self.has_room(&purpose, bytes) {
             self.counts.dropped += 1;
             return self.over(ticket, Some(&purpose));
         }
+        let items = answer.items;
         let (number, check) = match &purpose {
             Purpose::Anchor(hash) | Purpose::TrustedHead(hash) | Purpose::ClaimedHead(hash) => {
                 (0, Check::ByHash { hash: *hash, answer: items })
@@ -73,6 +79,7 @@ impl SyncPlan {
                 // Answered by somebody else meanwhile, or of a branch that was left.
                 _ => return self.over(ticket, Some(&purpose)),
             },
+            Purpose::Receipts { .. } => return,
         };
         let checking = Checking { session, purpose: Some(purpose), kind, bytes, discard: false };
         self.checks.push(number, ticket, checking, check);
@@ -117,6 +124,7 @@ impl SyncPlan {
             Purpose::Ancestor { .. } | Purpose::Branch { .. } => {
                 peer.fork_until = Some(now + BRANCH_PAUSE);
             }
+            Purpose::Receipts { blocks, .. } => self.on_no_receipts(now, session, blocks),
             Purpose::Bodies(blocks) => {
                 if let (Some(first), Some(last)) = (blocks.first(), blocks.last()) {
                     peer.on_gap(now, first.number, last.number);
@@ -131,8 +139,15 @@ impl SyncPlan {
         self.counts.on_error(error);
         let session = asked.session;
         self.over(ticket, Some(&asked.purpose));
+        if asked.purpose.kind() == Kind::Receipts {
+            self.receipts.give_up(session);
+        }
         let Some(peer) = self.peers.get_mut(session) else { return };
         match error {
+            RequestError::TimedOut(_) if asked.purpose.kind() == Kind::Receipts => {
+                peer.pace.on_receipts_timeout();
+                self.on_no_receipts(now, session, asked.purpose.blocks().unwrap_or_default());
+            }
             RequestError::TimedOut(_) => {
                 peer.pace.on_timeout();
                 if matches!(asked.purpose, Purpose::Headers { .. }) {

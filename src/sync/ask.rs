@@ -2,8 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use alloy_primitives::B256;
+
+use super::action::{Action, Query};
 use super::pace::Kind;
-use super::plan::{Action, HASH_PAUSE, Query, SyncPlan};
+use super::plan::{HASH_PAUSE, SyncPlan};
+use super::receipts::Places;
 use super::requests::{Asked, Purpose};
 use super::source::{BlockId, HeadersQuery};
 use crate::chain::BlockRef;
@@ -30,6 +34,7 @@ impl SyncPlan {
         }
         self.take_heavier(now);
         self.deliver();
+        self.tend_receipts();
         while let Some((ticket, check)) = self.checks.start(self.config.checks_max) {
             self.actions.push_back(Action::Verify(ticket, check));
         }
@@ -37,6 +42,7 @@ impl SyncPlan {
         self.hedge(now);
         self.hand_out(now);
         self.poll(now);
+        while self.ask_receipts(now, &self.peers.ranked(), Places::Free) {}
         self.notice();
     }
 
@@ -147,7 +153,8 @@ impl SyncPlan {
         }
     }
 
-    /// Fills every free slot of every peer with the lowest blocks it can serve.
+    /// Fills every free slot of every peer with the lowest blocks it can serve. A few are for
+    /// receipts, so that these do not wait for the last body.
     fn hand_out(&mut self, now: Instant) {
         if !self.is_rooted() {
             return;
@@ -163,7 +170,8 @@ impl SyncPlan {
                 return;
             }
             let headers_first = self.window.wanted() < BODIES_WANTED_LOW;
-            let asked = (headers_first && self.ask_headers(now, &ranked))
+            let asked = self.ask_receipts(now, &ranked, Places::Own)
+                || (headers_first && self.ask_headers(now, &ranked))
                 || self.ask_bodies(now, &ranked)
                 || (!headers_first && self.ask_headers(now, &ranked));
             if !asked {
@@ -249,6 +257,10 @@ impl SyncPlan {
         if len == 0 {
             return;
         }
+        if turns.is_empty() {
+            // All are busy with something else, or there are none.
+            self.poll_at = now + self.config.poll_interval / 4;
+        }
         for (_, session) in turns.into_iter().take(POLLED_MAX) {
             if let Some(peer) = self.peers.get_mut(session) {
                 (peer.polled, peer.polled_at) = (true, Some(now));
@@ -261,7 +273,8 @@ impl SyncPlan {
     pub(super) fn ask(&mut self, now: Instant, session: SessionId, purpose: Purpose, hedged: bool) {
         let Some(peer) = self.peers.get_mut(session) else { return };
         peer.in_flight += 1;
-        let timeout = peer.pace.timeout(&self.config);
+        peer.receipts_in_flight += usize::from(purpose.kind() == Kind::Receipts);
+        let timeout = peer.pace.timeout(&self.config, purpose.kind());
         let late_at = now + peer.pace.late_after();
         let rising = |start: u64, len: u64| {
             // The block before the first shows whether the answer continues our chain.
@@ -279,22 +292,28 @@ impl SyncPlan {
                 let amount = self.config.fork_depth_max + 1;
                 Query::Headers(HeadersQuery { start: BlockId::Number(*start), amount, reverse: true })
             }
-            Purpose::Bodies(blocks) => Query::Bodies(blocks.iter().map(|block| block.hash).collect()),
+            Purpose::Bodies(blocks) => Query::Bodies(hashes(blocks)),
+            Purpose::Receipts { blocks, first_index } => {
+                Query::Receipts { hashes: hashes(blocks), first_index: *first_index }
+            }
         };
-        let (amount, each) = match &query {
-            Query::Headers(query) => (query.amount as usize, self.header_bytes),
-            Query::Bodies(hashes) => (hashes.len(), self.body_bytes),
+        let (amount, reserved) = match (&query, &purpose) {
+            (_, Purpose::Receipts { blocks, .. }) => {
+                (blocks.len(), self.receipts.expected(blocks, self.receipt_bytes))
+            }
+            (_, Purpose::Bodies(blocks)) => (blocks.len(), blocks.len() * self.body_bytes),
+            (Query::Headers(query), _) => (query.amount as usize, query.amount as usize * self.header_bytes),
+            _ => (0, 0),
         };
-        let bodies: Option<Vec<BlockRef>> = match &purpose {
-            Purpose::Bodies(blocks) => Some(blocks.clone()),
-            _ => None,
-        };
+        let blocks = purpose.blocks().map(<[BlockRef]>::to_vec);
+        let kind = purpose.kind();
         let deadline = now + timeout + DEADLINE_GRACE;
-        let reserved = amount * each;
         let asked = Asked { session, purpose, amount, sent: now, deadline, late_at, hedged, reserved };
         let ticket = self.requests.open(asked);
-        if let Some(blocks) = bodies {
-            self.window.on_asked(&blocks, ticket);
+        match (kind, blocks) {
+            (Kind::Receipts, Some(blocks)) => self.receipts.on_asked(&blocks, ticket),
+            (_, Some(blocks)) => self.window.on_asked(&blocks, ticket),
+            _ => {}
         }
         self.actions.push_back(Action::Ask { ticket, session, query, timeout });
     }
@@ -303,20 +322,27 @@ impl SyncPlan {
     fn notice(&mut self) {
         let (Some(stored), Some(target)) = (self.stored, self.target()) else { return };
         self.last_target = target;
+        let (reached, over) = self.receipts_settled();
         if let Some(trusted) = self.trusted {
-            if stored.hash == trusted.hash {
-                self.finished = true;
-                self.reached = true;
-                self.actions.push_back(Action::Finished(stored));
+            if self.holds_trusted || stored.hash == trusted.hash {
+                self.reached = reached;
+                self.finished = over;
+                if over {
+                    self.actions.push_back(Action::Finished(stored));
+                }
             } else if stored.number >= target {
                 self.finished = true;
                 self.actions.push_back(Action::Impossible { number: target });
             }
-        } else if stored.number < target {
+        } else if stored.number < target || !reached {
             self.reached = false;
         } else if !self.reached && self.window.is_empty() {
             self.reached = true;
             self.actions.push_back(Action::HeadReached(stored));
         }
     }
+}
+
+fn hashes(blocks: &[BlockRef]) -> Vec<B256> {
+    blocks.iter().map(|block| block.hash).collect()
 }

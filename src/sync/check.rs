@@ -3,41 +3,11 @@
 use alloy_primitives::B256;
 use bytes::Bytes;
 
+use super::bad_data::BadData;
+use super::receipt_check::{ReceiptCheck, ReceiptVerdict};
 use crate::chain::verify::{BodyRoots, check_body, check_link};
 use crate::chain::{BlockRef, HeaderFacts, VerifyError};
 use crate::wire::DecodeError;
-
-/// What is wrong with what a peer sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BadData {
-    /// A header or body that is malformed, or does not follow or fit what it should.
-    #[error(transparent)]
-    Block(#[from] VerifyError),
-    /// Another header than the one whose hash was asked for.
-    #[error("header {got} where {asked} was asked for")]
-    WrongHash { asked: B256, got: B256 },
-    /// Headers that start elsewhere.
-    #[error("headers from {got} where {asked} was asked for")]
-    WrongStart { asked: u64, got: u64 },
-    /// More than was asked for.
-    #[error("{got} items where {asked} were asked for")]
-    Excess { got: usize, asked: usize },
-    /// A body that belongs to none of the blocks asked for, or comes out of order.
-    #[error("a body that belongs to none of the blocks asked for")]
-    StrayBody,
-    /// A header that the peer itself does not build on.
-    #[error("its headers contradict each other at block {number}")]
-    Contradiction { number: u64 },
-    /// A chain that does not start at ours.
-    #[error("its chain does not start at block {number} of ours")]
-    OtherChain { number: u64 },
-    /// A header that is not the trusted one, at its number.
-    #[error("block {number} is not the trusted head")]
-    NotTrusted { number: u64 },
-    /// An answer that could not be decoded, or of the wrong kind.
-    #[error("an answer that cannot be read")]
-    Unreadable,
-}
 
 /// A header with what it says.
 pub(super) type Header = (HeaderFacts, Bytes);
@@ -53,6 +23,8 @@ pub(super) enum Check {
     Falling { start: u64, answer: Vec<Bytes> },
     /// The bodies of some of these blocks, in their order.
     Bodies { wanted: Vec<HeaderFacts>, answer: Vec<Bytes> },
+    /// The receipts of some of the blocks asked for, in their order.
+    Receipts(ReceiptCheck),
     /// A header and its body.
     Block { header: Bytes, body: Bytes },
 }
@@ -64,6 +36,8 @@ pub(super) enum Verdict {
     Headers(Result<Vec<Header>, BadData>),
     /// The bodies that fit, each with its place among those asked for, and what came after them.
     Bodies { found: Vec<(usize, Bytes)>, bad: Option<BadData> },
+    /// The receipts that fit.
+    Receipts(ReceiptVerdict),
     /// A header and its body.
     Block(Result<Box<(Header, Bytes)>, BadData>),
 }
@@ -76,6 +50,7 @@ impl Check {
             Self::Rising { start, answer } => Verdict::Headers(rising(start, answer)),
             Self::Falling { start, answer } => Verdict::Headers(falling(start, answer)),
             Self::Bodies { wanted, answer } => bodies(&wanted, answer),
+            Self::Receipts(check) => Verdict::Receipts(check.run()),
             Self::Block { header, body } => Verdict::Block(block(header, body).map(Box::new)),
         }
     }

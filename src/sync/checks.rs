@@ -19,10 +19,10 @@ pub(super) struct Checking {
     pub(super) discard: bool,
 }
 
-/// The lowest blocks are verified first; as many at a time as allowed.
+/// The lowest blocks are verified first, receipts last; as many at a time as allowed.
 #[derive(Debug, Default)]
 pub(super) struct Checks {
-    waiting: BTreeMap<(u64, Ticket), (Checking, Check)>,
+    waiting: BTreeMap<(bool, u64, Ticket), (Checking, Check)>,
     running: BTreeMap<Ticket, Checking>,
     bytes: PerKind<usize>,
 }
@@ -31,7 +31,8 @@ impl Checks {
     /// Takes in an answer about the blocks from `number` on.
     pub(super) fn push(&mut self, number: u64, ticket: Ticket, checking: Checking, check: Check) {
         self.bytes[checking.kind] += checking.bytes;
-        self.waiting.insert((number, ticket), (checking, check));
+        let last = checking.kind == Kind::Receipts;
+        self.waiting.insert((last, number, ticket), (checking, check));
     }
 
     /// The next one to verify, while fewer than `max` are being verified.
@@ -39,7 +40,7 @@ impl Checks {
         if self.running.len() >= max {
             return None;
         }
-        let ((_, ticket), (checking, check)) = self.waiting.pop_first()?;
+        let ((_, _, ticket), (checking, check)) = self.waiting.pop_first()?;
         self.running.insert(ticket, checking);
         Some((ticket, check))
     }
@@ -65,7 +66,7 @@ impl Checks {
         for key in theirs {
             if let Some((checking, _)) = self.waiting.remove(&key) {
                 self.bytes[checking.kind] -= checking.bytes;
-                dropped.push((key.1, checking));
+                dropped.push((key.2, checking));
             }
         }
         dropped

@@ -4,6 +4,19 @@ use std::time::Duration;
 
 use alloy_primitives::B256;
 
+/// What a sync does about the receipts of the blocks it stores.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Receipts {
+    /// They are not asked for.
+    #[default]
+    None,
+    /// They are asked for behind headers and bodies. The head counts as reached without them, and a
+    /// sync to a trusted head ends when they are complete or no peer has those of the next block.
+    Available,
+    /// The same, and neither is the head reached nor does such a sync end before they are complete.
+    Required,
+}
+
 /// Settings of a sync. [`SyncConfig::default`] fits a follower of a public chain.
 ///
 /// Values outside the bounds named here are moved to the nearest bound when the sync is made.
@@ -33,11 +46,19 @@ pub struct SyncConfig {
     /// 64 MiB, at least 4 MiB. Nothing more is asked for; only answers with the body that
     /// everything waits for (two at most) are let in above that.
     pub body_bytes_max: usize,
+    /// Whether receipts are fetched. Default: no.
+    pub receipts: Receipts,
+    /// Bytes of receipts held, being verified, stored, or expected from requests in flight. Default
+    /// 64 MiB, at least 32 MiB. Nothing more is asked for, and what comes above that is dropped and
+    /// asked for again. The receipts of one block may have half of this.
+    pub receipt_bytes_max: usize,
     /// Headers per request. Default 512, 16 to 1,000.
     pub headers_per_request_max: usize,
     /// Bodies per request. Default 512, 1 to 1,024.
     pub bodies_per_request_max: usize,
-    /// The size that a request for bodies aims at. Default 1 MiB, 64 KiB to 2 MiB: peers stop
+    /// Blocks per request for receipts. Default 256, 1 to 1,024.
+    pub receipts_per_request_max: usize,
+    /// The size that a request for bodies or receipts aims at. Default 1 MiB, 64 KiB to 2 MiB: peers stop
     /// answering at about 2 MiB, and the rest has to be asked for again.
     pub reply_bytes_aim: usize,
     /// Requests in flight to one peer. Default 16, 1 to 64. The sync starts with two and adds more
@@ -51,7 +72,7 @@ pub struct SyncConfig {
     /// The longest time for an answer, also after repeated time-outs. Default 20 s.
     pub timeout_max: Duration,
     /// How often headers above the head are asked for once the target is reached, because
-    /// announcements leave blocks out. Default 2 s, at least 50 ms.
+    /// announcements leave blocks out. Default 1 s, at least 50 ms.
     pub poll_interval: Duration,
     /// Batches being hashed at a time. Default 4, 1 to 64. Others wait, within the byte bounds.
     pub checks_max: usize,
@@ -73,14 +94,17 @@ impl Default for SyncConfig {
             header_window: 8_192,
             header_bytes_max: 16 << 20,
             body_bytes_max: 64 << 20,
+            receipts: Receipts::None,
+            receipt_bytes_max: 64 << 20,
             headers_per_request_max: 512,
             bodies_per_request_max: 512,
+            receipts_per_request_max: 256,
             reply_bytes_aim: 1 << 20,
             in_flight_max: 16,
             timeout_start: Duration::from_secs(15),
             timeout_min: Duration::from_secs(2),
             timeout_max: Duration::from_secs(20),
-            poll_interval: Duration::from_secs(2),
+            poll_interval: Duration::from_secs(1),
             checks_max: 4,
             deliver_blocks_max: 1_024,
             deliver_bytes_max: 8 << 20,
@@ -96,8 +120,10 @@ impl SyncConfig {
         self.header_window = self.header_window.clamp(64, 65_536);
         self.header_bytes_max = self.header_bytes_max.max(1 << 20);
         self.body_bytes_max = self.body_bytes_max.max(4 << 20);
+        self.receipt_bytes_max = self.receipt_bytes_max.max(32 << 20);
         self.headers_per_request_max = self.headers_per_request_max.clamp(16, 1_000);
         self.bodies_per_request_max = self.bodies_per_request_max.clamp(1, 1_024);
+        self.receipts_per_request_max = self.receipts_per_request_max.clamp(1, 1_024);
         self.reply_bytes_aim = self.reply_bytes_aim.clamp(64 << 10, 2 << 20);
         self.in_flight_max = self.in_flight_max.clamp(1, 64);
         self.timeout_min = self.timeout_min.max(Duration::from_millis(100));

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::U256;
-use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::{AbortHandle, Abortable, BoxFuture, FutureExt};
 use futures::stream::FuturesUnordered;
@@ -13,41 +12,27 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::action::{Action, Answer, Query, Start};
 use super::check::Verdict;
-use super::config::SyncConfig;
+use super::config::{Receipts, SyncConfig};
 use super::fork::Stored;
-use super::plan::{Action, Query, Start, SyncPlan};
-use super::progress::{Meter, Progress, eta};
+use super::handle::{SyncError, SyncHandle};
+use super::plan::SyncPlan;
+use super::progress::{Meter, Progress, ReceiptsState, eta};
+use super::receipt_window::Scan;
 use super::requests::Ticket;
 use super::source::{Candidate, Source, SourceEvent};
-use super::store::{ChainStore, StoreError};
+use super::store::{ChainStore, MissingReceipts, StoreError};
 use crate::chain::{BlockRef, HeaderFacts};
 use crate::disconnect::DisconnectReason;
 use crate::error::RequestError;
+use crate::ids::SessionId;
 use crate::offload::{self, Offload};
 
 /// So often in a row the store may refuse what follows its own head before that is an error.
 const MOVES_MAX: u32 = 3;
 /// Progress other than a new head is told at most this often.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
-
-/// Why a sync ended before its time.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SyncError {
-    /// The store did not take verified blocks.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The trusted head has a number that our chain has passed with another block.
-    #[error("the trusted head is block {number}, and our block {number} is another")]
-    OtherBranch {
-        /// Its number.
-        number: u64,
-    },
-    /// Work given to the [`Offload`] was lost: a job panicked, or the pool is going down.
-    #[error("offloaded work was lost")]
-    OffloadLost,
-}
 
 /// Brings a chain to the head of its peers and keeps it there.
 ///
@@ -60,33 +45,6 @@ pub struct Syncer<S: ?Sized> {
     config: SyncConfig,
     progress: watch::Sender<Progress>,
     stop: CancellationToken,
-}
-
-/// Watches and stops a sync. Cheap to clone; it outlives the sync.
-#[derive(Debug, Clone)]
-pub struct SyncHandle {
-    progress: watch::Receiver<Progress>,
-    stop: CancellationToken,
-}
-
-impl SyncHandle {
-    /// How far the sync is.
-    pub fn progress(&self) -> Progress {
-        *self.progress.borrow()
-    }
-
-    /// Tells when [`progress`](Self::progress) changes, the head included. Changes that come before
-    /// the last one was looked at are merged; the last one always arrives. The channel closes when
-    /// the sync is dropped.
-    pub fn subscribe(&self) -> watch::Receiver<Progress> {
-        self.progress.clone()
-    }
-
-    /// Ends the sync: its `run` returns, requests in flight are dropped. A batch that the store is
-    /// taking is finished. Calling it again does nothing.
-    pub fn stop(&self) {
-        self.stop.cancel();
-    }
 }
 
 impl<S: Source + ?Sized> Syncer<S> {
@@ -106,6 +64,11 @@ impl<S: Source + ?Sized> Syncer<S> {
             bodies: number,
             target: number,
             head,
+            // Until somebody has looked.
+            receipts_state: match config.receipts {
+                Receipts::None => ReceiptsState::Off,
+                Receipts::Available | Receipts::Required => ReceiptsState::Fetching,
+            },
             ..Progress::default()
         };
         let (progress, _) = watch::channel(progress);
@@ -118,7 +81,8 @@ impl<S: Source + ?Sized> Syncer<S> {
     }
 
     /// Follows the peers until the trusted head is stored, the handle's `stop` is called, or the
-    /// source's events end; without a trusted head it goes on for ever.
+    /// source's events end; without a trusted head it goes on for ever. Whether a trusted head is
+    /// enough, or receipts have to come as well, [`SyncConfig::receipts`] says.
     ///
     /// Dropping the future drops every request. A batch handed to the store may still arrive there.
     pub async fn run(self) -> Result<(), SyncError>
@@ -126,7 +90,8 @@ impl<S: Source + ?Sized> Syncer<S> {
         S: 'static,
     {
         let stop = self.stop.clone();
-        if let Some(trusted) = self.config.trusted_head
+        if self.config.receipts == Receipts::None
+            && let Some(trusted) = self.config.trusted_head
             && self.store.number(&trusted).is_some()
         {
             self.progress.send_modify(|progress| progress.at_target = true);
@@ -143,13 +108,15 @@ impl<S: Source + ?Sized> Syncer<S> {
 
 /// What a task of ours came to.
 enum Done {
-    Answer(Ticket, Result<Vec<Bytes>, RequestError>),
+    Answer(Ticket, Result<Answer, RequestError>),
     Verdict(Ticket, Option<Verdict>),
     Stored(Option<Result<(), StoreError>>),
+    Found(Scan, Option<Vec<MissingReceipts>>),
+    ReceiptsStored(Option<Result<(), StoreError>>),
 }
 
-/// The running sync. Tasks are requests (bounded by the plan), at most `checks_max` checks and one
-/// delivery; all of them live in this value and end with it.
+/// The running sync. Tasks are requests (bounded by the plan), at most `checks_max` checks, one
+/// delivery of blocks, one of receipts and one look into the store; all of them live in this value and end with it.
 struct Driver<S: ?Sized> {
     syncer: Syncer<S>,
     plan: SyncPlan,
@@ -162,7 +129,7 @@ struct Driver<S: ?Sized> {
 
 impl<S: Source + ?Sized> Driver<S> {
     fn new(syncer: Syncer<S>) -> Self {
-        let start = start_of(&*syncer.store, syncer.config.fork_depth_max);
+        let start = start_of(&*syncer.store, &syncer.config);
         let plan = SyncPlan::new(now(), syncer.config.clone(), start);
         Self {
             syncer,
@@ -217,18 +184,7 @@ impl<S: Source + ?Sized> Driver<S> {
     /// Does one thing the plan decided. Whether the sync is over.
     fn act(&mut self, action: Action) -> Result<bool, SyncError> {
         match action {
-            Action::Ask { ticket, session, query, timeout } => {
-                let source = &self.syncer.source;
-                let answer = match query {
-                    Query::Headers(query) => source.headers(session, query, timeout),
-                    Query::Bodies(hashes) => source.bodies(session, hashes, timeout),
-                };
-                let (abort, registration) = AbortHandle::new_pair();
-                self.requests.insert(ticket, abort);
-                let answer = Abortable::new(answer, registration);
-                let done = answer.map(move |result| result.ok().map(|answer| Done::Answer(ticket, answer)));
-                self.tasks.push(done.boxed());
-            }
+            Action::Ask { ticket, session, query, timeout } => self.ask(ticket, session, query, timeout),
             Action::Cancel(ticket) => {
                 if let Some(request) = self.requests.remove(&ticket) {
                     request.abort();
@@ -248,6 +204,17 @@ impl<S: Source + ?Sized> Driver<S> {
                 });
                 self.tasks.push(stored.map(|stored| Some(Done::Stored(stored))).boxed());
             }
+            Action::FindReceipts(scan) => {
+                let store = self.syncer.store.clone();
+                let found =
+                    offload::run(&self.syncer.offload, move || store.missing_receipts(scan.from, scan.to));
+                self.tasks.push(found.map(move |found| Some(Done::Found(scan, found))).boxed());
+            }
+            Action::DeliverReceipts(receipts) => {
+                let store = self.syncer.store.clone();
+                let stored = offload::run(&self.syncer.offload, move || store.put_receipts(receipts));
+                self.tasks.push(stored.map(|stored| Some(Done::ReceiptsStored(stored))).boxed());
+            }
             Action::Blame { session, why } => {
                 tracing::debug!(%session, %why, "bad data");
                 self.syncer.source.blame(session, DisconnectReason::BadData);
@@ -262,6 +229,27 @@ impl<S: Source + ?Sized> Driver<S> {
             Action::Impossible { number } => return Err(SyncError::OtherBranch { number }),
         }
         Ok(false)
+    }
+
+    fn ask(&mut self, ticket: Ticket, session: SessionId, query: Query, timeout: Duration) {
+        let source = &self.syncer.source;
+        let answer: BoxFuture<'static, Result<Answer, RequestError>> = match query {
+            Query::Headers(query) => {
+                source.headers(session, query, timeout).map(|answer| answer.map(Answer::from)).boxed()
+            }
+            Query::Bodies(hashes) => {
+                source.bodies(session, hashes, timeout).map(|answer| answer.map(Answer::from)).boxed()
+            }
+            Query::Receipts { hashes, first_index } => {
+                let answer = source.receipts(session, hashes, first_index, timeout);
+                answer.map(|answer| answer.map(Answer::from)).boxed()
+            }
+        };
+        let (abort, registration) = AbortHandle::new_pair();
+        self.requests.insert(ticket, abort);
+        let answer = Abortable::new(answer, registration);
+        let done = answer.map(move |result| result.ok().map(|answer| Done::Answer(ticket, answer)));
+        self.tasks.push(done.boxed());
     }
 
     fn on_done(&mut self, done: Option<Done>) -> Result<(), SyncError> {
@@ -280,11 +268,20 @@ impl<S: Source + ?Sized> Driver<S> {
             Some(Done::Stored(Some(Err(StoreError::Gap { .. })))) if self.moves < MOVES_MAX => {
                 // The host moved the head itself: go on from where it is now.
                 self.moves += 1;
-                let start = start_of(&*self.syncer.store, self.syncer.config.fork_depth_max);
+                let start = start_of(&*self.syncer.store, &self.syncer.config);
                 self.plan.on_moved(now(), start);
             }
-            Some(Done::Stored(Some(Err(error)))) => return Err(error.into()),
-            Some(Done::Verdict(_, None) | Done::Stored(None)) => return Err(SyncError::OffloadLost),
+            Some(Done::Found(scan, Some(found))) => self.plan.on_found(now(), scan, found),
+            Some(Done::ReceiptsStored(Some(Ok(())))) => self.plan.on_receipts_stored(now()),
+            Some(Done::Stored(Some(Err(error))) | Done::ReceiptsStored(Some(Err(error)))) => {
+                return Err(error.into());
+            }
+            Some(
+                Done::Verdict(_, None)
+                | Done::Stored(None)
+                | Done::Found(_, None)
+                | Done::ReceiptsStored(None),
+            ) => return Err(SyncError::OffloadLost),
         }
         Ok(())
     }
@@ -328,7 +325,8 @@ impl<S: Source + ?Sized> Driver<S> {
         let mut progress = self.plan.progress();
         let rate = self.meter.on_number(now.into_std(), progress.bodies);
         let last = *self.syncer.progress.borrow();
-        let news = (progress.head, progress.at_target) != (last.head, last.at_target);
+        let points = |of: &Progress| (of.head, of.at_target, of.receipts_state);
+        let news = points(&progress) != points(&last);
         let due = self.published.map_or(now, |at| at + PUBLISH_EVERY);
         if !news && due > now {
             let same =
@@ -346,17 +344,19 @@ impl<S: Source + ?Sized> Driver<S> {
 }
 
 /// What the store holds, as far as the plan needs it.
-fn start_of(store: &dyn ChainStore, depth_max: u64) -> Start {
+fn start_of(store: &dyn ChainStore, config: &SyncConfig) -> Start {
     let Some(head) = store.head() else { return Start::default() };
-    let lowest = head.number.saturating_sub(depth_max);
+    let status = store.status();
+    let lowest = head.number.saturating_sub(config.fork_depth_max);
     let facts = (lowest..=head.number).rev().map_while(|number| {
         let facts = HeaderFacts::read(&store.header(number)?).ok()?;
         Some(Stored { block: BlockRef::from(&facts), difficulty: facts.difficulty })
     });
     let mut recent: Vec<_> = facts.collect();
     recent.reverse();
-    let total_difficulty: U256 = store.status().total_difficulty;
-    Start { head: Some(head), total_difficulty, recent }
+    let trusted = config.trusted_head.and_then(|trusted| store.number(&trusted));
+    let total_difficulty: U256 = status.total_difficulty;
+    Start { first: status.earliest, head: Some(head), total_difficulty, recent, trusted }
 }
 
 fn now() -> std::time::Instant {

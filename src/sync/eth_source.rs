@@ -14,7 +14,8 @@ use crate::error::RequestError;
 use crate::ids::SessionId;
 use crate::manager::table::PeerTable;
 use crate::protocols::eth::{
-    Eth, EthEvent, EthEvents, EthPeer, GetBlockBodies, GetBlockHeaders, HashOrNumber, Raw,
+    Eth, EthEvent, EthEvents, EthPeer, GetBlockBodies, GetBlockHeaders, GetReceipts, HashOrNumber, Raw,
+    ReceiptLists,
 };
 use crate::session::PeerHandle;
 
@@ -70,6 +71,18 @@ impl Source for EthSource {
     ) -> BoxFuture<'static, Result<Vec<Bytes>, RequestError>> {
         let handle = self.handle(session);
         let question = GetBlockBodies::new(hashes).raw();
+        Box::pin(async move { handle?.request_within(question, timeout).await })
+    }
+
+    fn receipts(
+        &self,
+        session: SessionId,
+        hashes: Vec<B256>,
+        first_index: u64,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<ReceiptLists, RequestError>> {
+        let handle = self.handle(session);
+        let question = GetReceipts::new(hashes).from_index(first_index).raw();
         Box::pin(async move { handle?.request_within(question, timeout).await })
     }
 

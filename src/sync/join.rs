@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use alloy_primitives::B256;
 use bytes::Bytes;
 
-use super::check::{BadData, Header};
+use super::bad_data::BadData;
+use super::check::Header;
 use super::checks::Checking;
 use super::headers::Segment;
 use super::peers::Peer;
@@ -58,10 +59,16 @@ impl SyncPlan {
             Purpose::Headers { start, len, era } => {
                 self.line_verified(now, session, start, Some(len), era, headers)
             }
-            Purpose::Poll { start, era, .. } => self.line_verified(now, session, start, None, era, headers),
+            Purpose::Poll { start, len, era } => {
+                if headers.len() as u64 > len {
+                    // As much as was asked for: there may be more.
+                    self.poll_at = now;
+                }
+                self.line_verified(now, session, start, None, era, headers);
+            }
             Purpose::Ancestor { .. } => self.ancestors_verified(now, session, headers),
             Purpose::Branch { .. } => self.branch_verified(now, session, headers),
-            Purpose::Bodies(_) => self.over(ticket, Some(&purpose)),
+            Purpose::Bodies(_) | Purpose::Receipts { .. } => self.over(ticket, Some(&purpose)),
         }
     }
 

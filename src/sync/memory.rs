@@ -73,13 +73,14 @@ impl MemoryStore {
         self.write().append(&self.spec, blocks, receipts)
     }
 
-    /// Adds the receipts of a block held, in consensus form; the caller has verified them.
-    /// Whether the block was there.
-    pub fn put_receipts(&self, hash: &B256, receipts: &[u8]) -> bool {
-        let mut held = self.write();
-        let Some(index) = held.index_of(hash) else { return false };
-        held.blocks[index].receipts = Some(Bytes::copy_from_slice(receipts));
-        true
+    /// How many blocks above the genesis have their receipts here, and how many do not.
+    pub fn receipt_counts(&self) -> (u64, u64) {
+        let held = self.read();
+        let blocks = held.blocks.iter().filter(|block| block.raw.number > 0);
+        blocks.fold((0, 0), |(held, missing), block| match block.receipts {
+            Some(_) => (held + 1, missing),
+            None => (held, missing + 1),
+        })
     }
 
     /// The first block held, unless it is the genesis.
@@ -196,6 +197,16 @@ impl ChainStore for MemoryStore {
             }
             _ => Err(StoreError::Gap { number }),
         }
+    }
+
+    fn put_receipts(&self, receipts: Vec<(B256, Bytes)>) -> Result<(), StoreError> {
+        let mut held = self.write();
+        for (hash, list) in receipts {
+            if let Some(index) = held.index_of(&hash) {
+                held.blocks[index].receipts = Some(list);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Headers, then bodies, from several peers at once, into a store.
+//! Headers, then bodies, then receipts, from several peers at once, into a store.
 //!
 //! Owns: what to ask of whom, what answers mean, in which order blocks reach the store. Never: a
 //! socket, an actor: peers are behind the [`Source`] trait (`eth_source.rs` is the real one), the
@@ -12,24 +12,33 @@
 //!
 //! Reading order: `source.rs`, `config.rs`, `plan.rs` (inputs), `ask.rs` (who is asked),
 //! `answer.rs`, `headers.rs` and `window.rs` (ranges and blocks), `join.rs` (links and conflicts),
-//! `fork.rs` and `heavier.rs` (branches), `peers.rs`, `pace.rs`, `check.rs`, `driver.rs`.
+//! `receipts.rs` and `receipt_window.rs`, `fork.rs` and `heavier.rs` (branches), `release.rs`, `peers.rs`,
+//! `lacks.rs`, `pace.rs`, `check.rs`, `driver.rs`.
 
+mod action;
 mod answer;
 mod ask;
+mod bad_data;
 mod check;
 mod checks;
 mod config;
 mod driver;
 mod eth_source;
 mod fork;
+mod handle;
 mod headers;
 mod heavier;
 mod join;
+mod lacks;
 pub mod memory;
 mod pace;
 mod peers;
 mod plan;
 mod progress;
+mod receipt_check;
+mod receipt_window;
+mod receipts;
+mod release;
 mod requests;
 pub mod source;
 pub mod store;
@@ -37,10 +46,11 @@ pub mod store;
 mod tests;
 mod window;
 
-pub use config::SyncConfig;
-pub use driver::{SyncError, SyncHandle, Syncer};
+pub use config::{Receipts, SyncConfig};
+pub use driver::Syncer;
 pub use eth_source::EthSource;
+pub use handle::{SyncError, SyncHandle};
 pub use memory::MemoryStore;
-pub use progress::{Progress, RequestCounts};
+pub use progress::{Progress, ReceiptsState, RequestCounts};
 pub use source::{Candidate, Claim, Source, SourceEvent};
-pub use store::{ChainStore, StoreError};
+pub use store::{ChainStore, MissingReceipts, StoreError};

@@ -23,6 +23,7 @@ const LATE_UNKNOWN: Duration = Duration::from_secs(3);
 pub(super) enum Kind {
     Headers,
     Bodies,
+    Receipts,
 }
 
 /// One value for each kind of answer.
@@ -30,6 +31,7 @@ pub(super) enum Kind {
 pub(super) struct PerKind<T> {
     headers: T,
     bodies: T,
+    receipts: T,
 }
 
 impl<T> Index<Kind> for PerKind<T> {
@@ -39,6 +41,7 @@ impl<T> Index<Kind> for PerKind<T> {
         match kind {
             Kind::Headers => &self.headers,
             Kind::Bodies => &self.bodies,
+            Kind::Receipts => &self.receipts,
         }
     }
 }
@@ -48,6 +51,7 @@ impl<T> IndexMut<Kind> for PerKind<T> {
         match kind {
             Kind::Headers => &mut self.headers,
             Kind::Bodies => &mut self.bodies,
+            Kind::Receipts => &mut self.receipts,
         }
     }
 }
@@ -60,7 +64,10 @@ pub(super) struct Pace {
     last_answer: Option<Instant>,
     batches: PerKind<Batch>,
     allowance: usize,
+    /// Requests in a row that were not answered in time; those for receipts apart, because a peer
+    /// that has none worth telling may be good for everything else.
     timeouts: u32,
+    receipt_timeouts: u32,
 }
 
 /// How many items of a kind are asked for at once.
@@ -78,10 +85,20 @@ impl Pace {
         let headers = Batch { size: most.min(192), least: 16, most, per_second: None };
         let most = config.bodies_per_request_max;
         let bodies = Batch { size: most.min(64), least: most.min(4), most, per_second: None };
-        let batches = PerKind { headers, bodies };
+        let most = config.receipts_per_request_max;
+        let receipts = Batch { size: most.min(32), least: 1, most, per_second: None };
+        let batches = PerKind { headers, bodies, receipts };
         let allowance = config.in_flight_max.min(2);
         let shortest = Duration::MAX;
-        Self { round_trip: None, shortest, last_answer: None, batches, allowance, timeouts: 0 }
+        Self {
+            round_trip: None,
+            shortest,
+            last_answer: None,
+            batches,
+            allowance,
+            timeouts: 0,
+            receipt_timeouts: 0,
+        }
     }
 
     /// How many requests may be in flight.
@@ -99,10 +116,16 @@ impl Pace {
         self.timeouts
     }
 
+    /// How many requests for receipts in a row were not answered in time.
+    pub(super) fn receipt_timeouts(&self) -> u32 {
+        self.receipt_timeouts
+    }
+
     /// How long to wait for an answer.
-    pub(super) fn timeout(&self, config: &SyncConfig) -> Duration {
+    pub(super) fn timeout(&self, config: &SyncConfig, kind: Kind) -> Duration {
+        let timeouts = if kind == Kind::Receipts { self.receipt_timeouts } else { self.timeouts };
         let measured = self.round_trip.map_or(config.timeout_start, |trip| trip * 3);
-        let patient = measured.max(config.timeout_min) * 2_u32.pow(self.timeouts.min(8));
+        let patient = measured.max(config.timeout_min) * 2_u32.pow(timeouts.min(8));
         patient.clamp(config.timeout_min, config.timeout_max)
     }
 
@@ -127,6 +150,9 @@ impl Pace {
         let share = now.saturating_duration_since(since).as_secs_f64().max(0.000_1);
         self.last_answer = Some(now);
         self.timeouts = 0;
+        if kind == Kind::Receipts {
+            self.receipt_timeouts = 0;
+        }
         self.shortest = self.shortest.min(took);
         self.round_trip = Some(match self.round_trip {
             Some(trip) => trip.mul_f64(1.0 - ROUND_TRIP_WEIGHT) + took.mul_f64(ROUND_TRIP_WEIGHT),
@@ -148,6 +174,13 @@ impl Pace {
         for batch in [&mut self.batches.headers, &mut self.batches.bodies] {
             batch.size = (batch.size / 2).max(batch.least);
         }
+    }
+
+    /// A request for receipts ran out of time: the next one is smaller, and has more time.
+    pub(super) fn on_receipts_timeout(&mut self) {
+        self.receipt_timeouts = self.receipt_timeouts.saturating_add(1);
+        let batch = &mut self.batches.receipts;
+        batch.size = (batch.size / 2).max(batch.least);
     }
 
     /// The peer has no room for more requests than this now.
@@ -191,18 +224,18 @@ mod tests {
     #[test]
     fn timeouts_follow_the_round_trip_within_their_bounds() {
         let (mut pace, config, start) = pace();
-        assert_eq!(pace.timeout(&config), config.timeout_start);
+        assert_eq!(pace.timeout(&config, Kind::Headers), config.timeout_start);
         pace.on_answer(start + 10 * MS, start, Kind::Headers, 192, 192, 16);
-        assert_eq!(pace.timeout(&config), config.timeout_min);
+        assert_eq!(pace.timeout(&config, Kind::Headers), config.timeout_min);
         for _ in 0..100 {
             pace.on_answer(start + 3000 * MS, start, Kind::Headers, 192, 192, 16);
         }
-        let timeout = pace.timeout(&config);
+        let timeout = pace.timeout(&config, Kind::Headers);
         assert!(timeout > 8 * Duration::from_secs(1) && timeout < config.timeout_max, "{timeout:?}");
         for _ in 0..40 {
             pace.on_timeout();
         }
-        assert_eq!(pace.timeout(&config), config.timeout_max);
+        assert_eq!(pace.timeout(&config, Kind::Headers), config.timeout_max);
         assert_eq!((pace.allowance(), pace.batch(Kind::Headers), pace.batch(Kind::Bodies)), (1, 16, 4));
     }
 

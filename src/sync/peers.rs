@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::config::SyncConfig;
+use super::lacks::Lacks;
 use super::pace::Pace;
 use super::source::Claim;
 use crate::ids::SessionId;
@@ -16,6 +17,8 @@ const GAPS_MAX: usize = 8;
 const STRIKES_MAX: u32 = 3;
 const STRIKE_PAUSE: Duration = Duration::from_secs(5);
 const STRIKE_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// A pause up to this is none to speak of.
+const SHORT_PAUSE: Duration = Duration::from_secs(1);
 /// So many unanswered requests in a row make a peer a silent one.
 const SILENT_TIMEOUTS: u32 = 2;
 /// Blamed sessions remembered, so that a stale list of candidates does not bring them back.
@@ -37,8 +40,13 @@ pub(super) struct Peer {
     /// It has shown that it has nothing above this.
     ceiling: Option<u64>,
     pub(super) in_flight: usize,
+    in_flight_max: usize,
+    /// How many of these are for receipts.
+    pub(super) receipts_in_flight: usize,
     pub(super) pace: Pace,
     gaps: Vec<Gap>,
+    /// Receipts that it did not have.
+    pub(super) lacks: Lacks,
     /// Not asked at all until then; not asked for headers; not asked for a hash; no branch of it
     /// followed.
     pub(super) aside_until: Option<Instant>,
@@ -61,8 +69,11 @@ impl Peer {
             claim,
             ceiling: None,
             in_flight: 0,
+            in_flight_max: config.in_flight_max,
+            receipts_in_flight: 0,
             pace: Pace::new(config),
             gaps: Vec::new(),
+            lacks: Lacks::default(),
             aside_until: None,
             headers_until: None,
             hash_until: None,
@@ -80,9 +91,11 @@ impl Peer {
         Some(self.ceiling.map_or(claim, |ceiling| ceiling.min(claim)))
     }
 
-    /// Whether another request may be sent to it.
+    /// Whether another request may be sent to it. Headers and bodies do not wait for a request for
+    /// receipts that takes the only place.
     pub(super) fn is_free(&self) -> bool {
-        self.aside_until.is_none() && self.in_flight < self.pace.allowance()
+        let beside = self.in_flight == self.receipts_in_flight && self.in_flight < self.in_flight_max.min(2);
+        self.aside_until.is_none() && (self.in_flight < self.pace.allowance() || beside)
     }
 
     /// Whether it can be asked for headers from `start` on, with the one before as overlap.
@@ -105,6 +118,32 @@ impl Peer {
             Some(gap) => Err(gap.to.checked_add(1)),
             None => Ok(()),
         }
+    }
+
+    /// Whether it can be asked for the receipts of block `number`; if not, from where on it may be.
+    pub(super) fn serves_receipts(&self, now: Instant, number: u64) -> Result<(), Option<u64>> {
+        match self.believed() {
+            Some(believed) if believed >= number => {}
+            _ => return Err(None),
+        }
+        if number < self.earliest { Err(Some(self.earliest)) } else { self.lacks.allows(now, number) }
+    }
+
+    /// How many requests for receipts it may have: some whatever else there is to ask, more if there
+    /// is nothing else. One place stays free for what is new.
+    pub(super) fn receipt_places(&self) -> (usize, usize) {
+        if self.lacks.any() {
+            return (1, 1);
+        }
+        let allowance = self.pace.allowance();
+        (allowance / 4, allowance.saturating_sub(1).max(1))
+    }
+
+    /// Whether receipts may come of it: not if it has not answered lately, or is left alone for a
+    /// longer while.
+    pub(super) fn may_give_receipts(&self, now: Instant) -> bool {
+        let timeouts = self.pace.timeouts().max(self.pace.receipt_timeouts());
+        timeouts < SILENT_TIMEOUTS && self.aside_until.is_none_or(|until| until <= now + SHORT_PAUSE)
     }
 
     /// It announced a head: believed, until it turns out otherwise.
@@ -180,9 +219,10 @@ impl Peer {
         self.gaps.retain(|gap| gap.until > now);
     }
 
-    fn next_wake(&self) -> Option<Instant> {
+    fn next_wake(&self, now: Instant) -> Option<Instant> {
         let pauses = [self.aside_until, self.headers_until, self.hash_until, self.fork_until];
-        pauses.into_iter().flatten().chain(self.gaps.iter().map(|gap| gap.until)).min()
+        let pauses = pauses.into_iter().chain([self.lacks.next_wake(now)]);
+        pauses.flatten().chain(self.gaps.iter().map(|gap| gap.until)).min()
     }
 }
 
@@ -265,8 +305,8 @@ impl Peers {
         self.known.values_mut().for_each(|peer| peer.wake(now));
     }
 
-    pub(super) fn next_wake(&self) -> Option<Instant> {
-        self.known.values().filter_map(Peer::next_wake).min()
+    pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {
+        self.known.values().filter_map(|peer| peer.next_wake(now)).min()
     }
 }
 
@@ -323,7 +363,7 @@ mod tests {
         for _ in 0..50 {
             peer.on_useless(now);
         }
-        assert_eq!(peer.next_wake(), Some(now + STRIKE_PAUSE_MAX));
+        assert_eq!(peer.next_wake(now), Some(now + STRIKE_PAUSE_MAX));
         peer.on_useful();
         peer.wake(now + STRIKE_PAUSE_MAX);
         peer.on_useless(now);

@@ -2,8 +2,8 @@
 //!
 //! Inputs are `on_*`, with the time as an argument; outputs are [`SyncPlan::poll_action`] and
 //! [`SyncPlan::poll_timeout`]. `ask.rs` decides what is asked of whom, `answer.rs` what an
-//! answer means, `join.rs` what headers mean,
-//! `heavier.rs` what a heavier branch means. Each list of headers is asked for together with the
+//! answer means, `join.rs` what headers mean, `receipts.rs` what is done about receipts,
+//! `heavier.rs` what a heavier branch means, `release.rs` what is open again. Each list of headers is asked for together with the
 //! block before it, so that an answer shows by itself whether it continues our chain, and a peer
 //! whose answers do not link contradicts itself, nobody else.
 
@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use alloy_primitives::{B256, U256};
 use bytes::Bytes;
 
-use super::check::{BadData, Check, Verdict};
+use super::action::{Action, Answer, Start};
+use super::check::{Check, Verdict};
 use super::checks::{Checking, Checks};
 use super::config::SyncConfig;
 use super::fork::{Forks, Stored, Weight};
@@ -21,10 +22,11 @@ use super::headers::HeaderLine;
 use super::pace::Kind;
 use super::peers::Peers;
 use super::progress::{Progress, RequestCounts};
+use super::receipt_window::ReceiptWindow;
 use super::requests::{Asked, Purpose, Requests, Ticket};
-use super::source::{Claim, HeadersQuery};
+use super::source::Claim;
 use super::window::Window;
-use crate::chain::{BlockRef, RawBlock};
+use crate::chain::BlockRef;
 use crate::error::RequestError;
 use crate::ids::SessionId;
 
@@ -32,46 +34,6 @@ use crate::ids::SessionId;
 pub(super) const HASH_PAUSE: Duration = Duration::from_secs(5);
 /// How long a peer on another branch is not asked for headers.
 pub(super) const BRANCH_PAUSE: Duration = Duration::from_secs(30);
-
-/// What a request asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Query {
-    Headers(HeadersQuery),
-    Bodies(Vec<B256>),
-}
-
-/// What the driver has to do.
-#[derive(Debug)]
-pub(super) enum Action {
-    /// Ask a peer, and bring the outcome to `on_answer`.
-    Ask { ticket: Ticket, session: SessionId, query: Query, timeout: Duration },
-    /// Drop a request; nobody waits for its outcome.
-    Cancel(Ticket),
-    /// Verify, and bring the verdict to `on_verified`.
-    Verify(Ticket, Check),
-    /// Drop what is above this block if one is given, append these, then `on_stored`. There is one
-    /// delivery at a time.
-    Deliver { truncate: Option<u64>, blocks: Vec<RawBlock> },
-    /// End a session over bad data.
-    Blame { session: SessionId, why: BadData },
-    /// The head of the store is the highest block that any peer claims.
-    HeadReached(BlockRef),
-    /// The trusted head is stored: there is nothing more to do.
-    Finished(BlockRef),
-    /// The trusted head is not above our head: there is nothing that could be done.
-    Impossible { number: u64 },
-}
-
-/// What the store holds when the plan is made.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Start {
-    /// Its head; nothing while an anchor's block is missing.
-    pub(super) head: Option<BlockRef>,
-    /// The total difficulty of the head.
-    pub(super) total_difficulty: U256,
-    /// The last blocks, lowest first, the head included.
-    pub(super) recent: Vec<Stored>,
-}
 
 /// The trusted head and, once known, its number.
 #[derive(Debug, Clone, Copy)]
@@ -107,6 +69,7 @@ pub(super) struct SyncPlan {
     pub(super) checks: Checks,
     pub(super) line: HeaderLine,
     pub(super) window: Window,
+    pub(super) receipts: ReceiptWindow,
     pub(super) forks: Forks,
     pub(super) stored: Option<BlockRef>,
     /// The head at the start if it is beyond doubt, as a genesis or an anchor is.
@@ -114,9 +77,13 @@ pub(super) struct SyncPlan {
     pub(super) trusted: Option<Trusted>,
     pub(super) conflict: Option<Conflict>,
     pub(super) switch: Option<Switch>,
-    /// The average size of a header and of a body that has to be asked for.
+    /// Whether the store had the trusted head from the start.
+    pub(super) holds_trusted: bool,
+    /// The average size of a header, and of a body and the receipts of a block that have to be asked
+    /// for.
     pub(super) header_bytes: usize,
     pub(super) body_bytes: usize,
+    pub(super) receipt_bytes: usize,
     /// What was the target when there was one.
     pub(super) last_target: u64,
     pub(super) poll_at: Instant,
@@ -138,14 +105,17 @@ impl SyncPlan {
             checks: Checks::default(),
             line: HeaderLine::new(first),
             window: Window::new(first, below),
+            receipts: ReceiptWindow::new(start.first),
             forks: forks(&config, start.recent, start.total_difficulty),
             stored: start.head,
             root: start.head.filter(|head| head.number == 0 || config.anchor == Some(head.hash)),
-            trusted: config.trusted_head.map(|hash| Trusted { hash, number: None }),
+            trusted: config.trusted_head.map(|hash| Trusted { hash, number: start.trusted }),
             conflict: None,
             switch: None,
+            holds_trusted: start.trusted.is_some(),
             header_bytes: 600,
             body_bytes: 8 << 10,
+            receipt_bytes: 4 << 10,
             last_target: 0,
             poll_at: now + config.poll_interval,
             now,
@@ -205,15 +175,10 @@ impl SyncPlan {
     }
 
     /// A request came to its end.
-    pub(super) fn on_answer(
-        &mut self,
-        now: Instant,
-        ticket: Ticket,
-        result: Result<Vec<Bytes>, RequestError>,
-    ) {
+    pub(super) fn on_answer(&mut self, now: Instant, ticket: Ticket, result: Result<Answer, RequestError>) {
         let Some(asked) = self.close(ticket) else { return };
         match result {
-            Ok(items) => self.answered(now, ticket, asked, items),
+            Ok(answer) => self.answered(now, ticket, asked, answer),
             Err(error) => self.failed(now, ticket, asked, &error),
         }
         self.turn(now);
@@ -230,6 +195,7 @@ impl SyncPlan {
             _ if checking.discard => self.over(ticket, checking.purpose.as_ref()),
             Verdict::Headers(Ok(headers)) => self.headers_verified(now, ticket, checking, headers),
             Verdict::Bodies { found, bad } => self.bodies_verified(now, ticket, checking, found, bad),
+            Verdict::Receipts(verdict) => self.receipts_verified(now, ticket, checking, verdict),
             Verdict::Block(Ok(block)) => self.block_verified(now, session, *block),
             Verdict::Headers(Err(bad)) | Verdict::Block(Err(bad)) => {
                 self.over(ticket, checking.purpose.as_ref());
@@ -246,8 +212,12 @@ impl SyncPlan {
         }
         if let Some(switch) = self.switch.take() {
             self.forks.on_truncated(switch.base.number);
+            self.receipts.cut(switch.base.number);
         }
         let stored = self.window.on_stored();
+        if let (None, Some(first)) = (self.stored, stored.first()) {
+            self.receipts.restart(first.number);
+        }
         self.forks.on_stored(&stored);
         self.stored = stored.last().map(BlockRef::from).or(self.stored);
         if self.root.is_none() && self.config.anchor == self.stored.map(|stored| stored.hash) {
@@ -260,6 +230,7 @@ impl SyncPlan {
     pub(super) fn on_moved(&mut self, now: Instant, start: Start) {
         self.forks = forks(&self.config, start.recent, start.total_difficulty);
         self.stored = start.head;
+        self.receipts.restart(start.first);
         self.replan();
         self.turn(now);
     }
@@ -288,7 +259,7 @@ impl SyncPlan {
         let poll_at = self.is_at_target().then_some(self.poll_at);
         let switch = self.switch.map(|switch| switch.until);
         let late = self.late_at().filter(|late| *late > self.now);
-        [self.requests.next_deadline(), self.peers.next_wake(), poll_at, switch, late]
+        [self.requests.next_deadline(), self.peers.next_wake(self.now), poll_at, switch, late]
             .into_iter()
             .flatten()
             .min()
@@ -302,6 +273,8 @@ impl SyncPlan {
             start: self.start,
             headers: headers.max(bodies),
             bodies,
+            receipts: self.receipts_to(bodies),
+            receipts_state: self.receipts_state(),
             target: self.target().unwrap_or(self.last_target).max(bodies),
             head: self.stored,
             at_target: self.reached,
@@ -342,92 +315,21 @@ impl SyncPlan {
         self.config.header_bytes_max.saturating_sub(held + self.requests.reserved(Kind::Headers))
     }
 
-    /// Ends a session over what it sent, and everything that came of it and is not stored.
-    pub(super) fn blame(&mut self, now: Instant, session: SessionId, why: BadData) {
-        self.counts.bad_data += 1;
-        self.actions.push_back(Action::Blame { session, why });
-        self.peers.ban(session);
-        self.forget(now, session);
-        self.line.drop_from(session);
-        for (ticket, checking) in self.checks.discard(session) {
-            self.over(ticket, checking.purpose.as_ref());
-        }
-        let tail = self.window.tail_of(session);
-        if tail < self.window.next() {
-            self.cut(tail);
-        }
-    }
-
-    /// Drops the joined headers from `number` on.
-    pub(super) fn cut(&mut self, number: u64) {
-        self.window.cut(number);
-        self.restart_line(self.window.next());
-    }
-
-    /// The header line continues from `next`; what is in flight for it does not count any more.
-    pub(super) fn restart_line(&mut self, next: u64) {
-        self.line.restart(next);
-        self.requests.forget_lines();
-    }
-
-    /// Starts again above the store.
-    pub(super) fn replan(&mut self) {
-        let (first, below) = above(self.stored);
-        self.window = Window::new(first, below);
-        self.restart_line(first);
-        self.switch = None;
-        self.conflict = None;
-        self.forks.give_up();
-        self.reached = false;
-    }
-
-    /// A request is over without headers or bodies of use: what it was for is open again.
-    pub(super) fn over(&mut self, ticket: Ticket, purpose: Option<&Purpose>) {
-        match purpose {
-            Some(Purpose::Headers { start, len, era }) if *era == self.line.era() => {
-                self.range_over(*start, *len);
-            }
-            Some(Purpose::Bodies(blocks)) => {
-                blocks.iter().for_each(|block| self.window.on_over(block.number, ticket));
-            }
-            Some(Purpose::Ancestor { .. } | Purpose::Branch { .. }) => self.forks.give_up(),
-            _ => {}
-        }
-    }
-
-    /// A range of headers did not come. What somebody else is asked for as well is not open yet.
-    pub(super) fn range_over(&mut self, start: u64, len: u64) {
-        let asked = self.requests.line_len(start).unwrap_or(0);
-        self.line.give_back(start.saturating_add(asked), start.saturating_add(len));
-    }
-
     fn close(&mut self, ticket: Ticket) -> Option<Asked> {
         let asked = self.requests.close(ticket)?;
         if let Some(peer) = self.peers.get_mut(asked.session) {
             peer.in_flight = peer.in_flight.saturating_sub(1);
+            if asked.purpose.kind() == Kind::Receipts {
+                peer.receipts_in_flight = peer.receipts_in_flight.saturating_sub(1);
+            }
             peer.polled &= !matches!(asked.purpose, Purpose::Poll { .. });
         }
         Some(asked)
     }
-
-    /// A peer is gone: what was asked of it is open again.
-    fn forget(&mut self, now: Instant, session: SessionId) {
-        for ticket in self.requests.of(session) {
-            if let Some(asked) = self.requests.close(ticket) {
-                self.counts.cancelled += 1;
-                self.actions.push_back(Action::Cancel(ticket));
-                self.over(ticket, Some(&asked.purpose));
-            }
-        }
-        if self.forks.searched() == Some(session) {
-            self.forks.give_up();
-        }
-        self.undefended(now, session);
-    }
 }
 
 /// Where the window starts above a block, and that block's hash.
-fn above(head: Option<BlockRef>) -> (u64, B256) {
+pub(super) fn above(head: Option<BlockRef>) -> (u64, B256) {
     head.map_or((0, B256::ZERO), |head| (head.number.saturating_add(1), head.hash))
 }
 

@@ -75,6 +75,23 @@ impl RequestCounts {
     }
 }
 
+/// What there is to say about the receipts of the blocks stored.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReceiptsState {
+    /// They are not fetched.
+    #[default]
+    Off,
+    /// Some are missing, and are asked for or about to be.
+    Fetching,
+    /// Some are missing, and for the lowest of them there is nobody to ask: no peer has the block, or
+    /// all that have it have answered that they lack its receipts, or do not answer. They are asked
+    /// again, less and less often.
+    Unavailable,
+    /// None are missing.
+    Complete,
+}
+
 /// How far a sync is.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub struct Progress {
@@ -84,11 +101,17 @@ pub struct Progress {
     pub headers: u64,
     /// The number of the highest block in the store: header and body verified, without a gap.
     pub bodies: u64,
+    /// The store has the receipts of all its blocks up to this number. Zero when they are not fetched.
+    pub receipts: u64,
+    /// Whether they are fetched, and whether anybody has them.
+    pub receipts_state: ReceiptsState,
     /// The number of the block to get to: the trusted head, or the highest head claimed.
     pub target: u64,
     /// The head of the store; nothing while the anchor's block is missing.
     pub head: Option<BlockRef>,
-    /// Whether the head is the target, and nothing is under way.
+    /// Whether the head is the target, and nothing is under way. With
+    /// [`Receipts::Required`](super::Receipts::Required) not before the receipts are complete;
+    /// otherwise they may still be under way.
     pub at_target: bool,
     /// Blocks stored per second, over the last seconds.
     pub rate_blocks_per_s: f64,

@@ -32,6 +32,8 @@ pub(super) enum Purpose {
     Branch { start: u64, len: u64 },
     /// The bodies of these blocks.
     Bodies(Vec<BlockRef>),
+    /// The receipts of these blocks, of the first of them from this index on.
+    Receipts { blocks: Vec<BlockRef>, first_index: u64 },
 }
 
 impl Purpose {
@@ -39,7 +41,16 @@ impl Purpose {
     pub(super) fn kind(&self) -> Kind {
         match self {
             Self::Bodies(_) => Kind::Bodies,
+            Self::Receipts { .. } => Kind::Receipts,
             _ => Kind::Headers,
+        }
+    }
+
+    /// The blocks whose bodies or receipts are asked for.
+    pub(super) fn blocks(&self) -> Option<&[BlockRef]> {
+        match self {
+            Self::Bodies(blocks) | Self::Receipts { blocks, .. } => Some(blocks),
+            _ => None,
         }
     }
 

@@ -11,6 +11,7 @@ use crate::chain::BlockRef;
 use crate::disconnect::DisconnectReason;
 use crate::error::RequestError;
 use crate::ids::{PeerId, SessionId};
+use crate::protocols::eth::ReceiptLists;
 
 /// The head that a peer says it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +28,7 @@ impl From<BlockRef> for Claim {
     }
 }
 
-/// A peer that can be asked for headers and bodies.
+/// A peer that can be asked for headers, bodies and receipts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
     /// Who.
@@ -93,7 +94,7 @@ pub struct HeadersQuery {
 /// Peers, their announcements, and requests to them.
 ///
 /// Requests end when their future is dropped, and by themselves after `timeout`. The items of an
-/// answer are slices of the message, one per header or body, as they came; more than were asked for
+/// answer are slices of the message, one per header, body or block of receipts, as they came; more than were asked for
 /// is the source's to refuse ([`RequestError::Malformed`]), and is refused again by the sync.
 pub trait Source: Send + Sync + 'static {
     /// The peers there are now.
@@ -118,6 +119,17 @@ pub trait Source: Send + Sync + 'static {
         hashes: Vec<B256>,
         timeout: Duration,
     ) -> BoxFuture<'static, Result<Vec<Bytes>, RequestError>>;
+
+    /// Asks for the receipts of these blocks, in this order, of the first of them from this index on.
+    /// Unknown ones may be left out or end the answer. Only of a peer whose last answer was
+    /// incomplete is anything asked from an index above 0.
+    fn receipts(
+        &self,
+        session: SessionId,
+        hashes: Vec<B256>,
+        first_index: u64,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<ReceiptLists, RequestError>>;
 
     /// Ends a session because of what the peer sent.
     fn blame(&self, session: SessionId, reason: DisconnectReason);

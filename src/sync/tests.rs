@@ -4,5 +4,7 @@
 mod driving;
 mod hostile;
 mod planning;
+mod receipt_world;
+mod receipting;
 mod sim;
 mod world;

@@ -9,6 +9,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use alloy_primitives::Keccak256;
 use bytes::{Bytes, BytesMut};
 use rand::rngs::StdRng;
 use rand::{CryptoRng, SeedableRng};
@@ -31,6 +32,13 @@ pub fn sealed<R: CryptoRng + ?Sized>(to: NodeId, body: &[u8], rng: &mut R) -> Ve
 /// auth has a body of 194 bytes, an ack one of 97.
 pub fn sealed_plain<R: CryptoRng + ?Sized>(to: NodeId, body: &[u8], rng: &mut R) -> Vec<u8> {
     seal_plain(&to.point(), body, rng)
+}
+
+/// Both ends of one direction, with secrets that took no handshake.
+pub fn direction(frame_bytes_max: usize) -> (RawFrames, Ingress) {
+    let state = Keccak256::new;
+    let secrets = || Secrets { aes: [1; 32], mac: [2; 32], egress: state(), ingress: state() };
+    (secrets().split(frame_bytes_max).0.into(), secrets().split(frame_bytes_max).1)
 }
 
 /// Makes frames that are right up to the layer at which the test wants them wrong.

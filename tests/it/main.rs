@@ -10,7 +10,11 @@ mod header_body_sync;
 mod hostile_peer;
 mod kill_peer;
 mod paused_clock;
+#[cfg(feature = "eth")]
+mod receipts;
 mod request_response;
+mod rlpx;
+mod rlpx_hostile;
 mod scene;
 mod shutdown;
 mod simultaneous_dial;

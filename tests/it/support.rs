@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use trunkline::ids::ProtocolId;
-use trunkline::protocols::ServeError;
 use trunkline::protocols::simple::Protocol;
+use trunkline::protocols::{Capability, ServeError};
 use trunkline::trace::{Budget, TraceConfig};
 use trunkline::wire::{Decode, DecodeError, Encode};
 use trunkline::{Config, Keypair, Network, PeerAddr, PeerHandle, PeerId};
@@ -66,6 +66,7 @@ pub(crate) fn pattern(size: u32) -> Bytes {
 
 impl Protocol for Blob {
     const ID: ProtocolId = ProtocolId::new("/test/blob/1");
+    const CAPABILITY: Option<Capability> = Some(Capability { name: "blob", version: 1, messages: 3 });
     type Request = GetBlob;
     type Response = Bytes4;
 

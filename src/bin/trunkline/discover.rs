@@ -214,7 +214,7 @@ impl Crawl {
         for row in self.rows.values() {
             writeln!(out, "{}", row.text())?;
         }
-        writeln!(out, "{} nodes found, {} of them answered", self.rows.len(), self.answered())
+        writeln!(out, "nodes found: {}, answered: {}", self.rows.len(), self.answered())
     }
 }
 

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::super::node::{Node, NodeHash};
+use super::super::node::{Node, NodeHash, udp_addr};
 use super::super::packet::{Endpoint, Packet};
 use super::{EXPIRATION_S, Now, V4};
 
@@ -64,7 +64,7 @@ impl V4 {
             }
             return true;
         }
-        let place = (hash, node.udp_addr());
+        let place = (hash, udp_addr(&node));
         if self.bonds.has_our_proof(now.at, &place) && self.bonds.is_proved(now.at, &place) {
             return self.ask_now(now, node, want);
         }
@@ -88,7 +88,7 @@ impl V4 {
         let (from, to) = (self.local.endpoint, Endpoint::from(&node));
         let enr_seq = Some(self.local.record.seq());
         let expiration = now.unix_s + EXPIRATION_S;
-        let hash = self.send(node.udp_addr(), &Packet::Ping { from, to, expiration, enr_seq });
+        let hash = self.send(udp_addr(&node), &Packet::Ping { from, to, expiration, enr_seq });
         self.pend(now, key, node, hash, None);
         true
     }
@@ -102,7 +102,7 @@ impl V4 {
 
     /// We have answered a ping of that node: what waited for it can be asked.
     pub(super) fn on_their_proof(&mut self, now: Now, hash: &NodeHash, addr: SocketAddr) {
-        let ready = |waiting: &&mut Waiting| waiting.has_ponged && waiting.node.udp_addr() == addr;
+        let ready = |waiting: &&mut Waiting| waiting.has_ponged && udp_addr(&waiting.node) == addr;
         if self.waiting.get_mut(hash).filter(ready).is_some() {
             self.ask_waiting(now, hash);
         }
@@ -114,7 +114,7 @@ impl V4 {
         let Some(waiting) = self.waiting.get_mut(hash) else { return };
         waiting.has_ponged = true;
         waiting.deadline = now.at + self.config.reply_timeout;
-        let place = (*hash, waiting.node.udp_addr());
+        let place = (*hash, udp_addr(&waiting.node));
         if self.bonds.has_our_proof(now.at, &place) {
             self.ask_waiting(now, hash);
         }
@@ -195,7 +195,7 @@ impl V4 {
             Want::FindNode { search, target } => (Packet::FindNode { target, expiration }, Some(search)),
             Want::Record => (Packet::EnrRequest { expiration }, None),
         };
-        let hash = self.send(node.udp_addr(), &packet);
+        let hash = self.send(udp_addr(&node), &packet);
         self.pend(now, key, node, hash, search);
         true
     }

@@ -23,7 +23,7 @@ use lru::LruCache;
 use super::bonds::Bonds;
 use super::dice::Dice;
 use super::limiter::{Limiter, Rate};
-use super::node::{Node, NodeHash, is_relayable};
+use super::node::{Node, NodeHash, is_relayable, udp_addr};
 use super::packet::{self, Endpoint, NEIGHBORS_PER_PACKET, Packet};
 use super::table::{BUCKET_NODES, Seen, Table};
 use crate::transport::rlpx::{NodeId, NodeKey};
@@ -234,8 +234,8 @@ impl V4 {
     /// A datagram has arrived.
     pub fn on_packet(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) {
         let awaited = || {
-            self.pending.values().any(|pending| pending.node.udp_addr() == from)
-                || self.waiting.values().any(|waiting| waiting.node.udp_addr() == from)
+            self.pending.values().any(|pending| udp_addr(&pending.node) == from)
+                || self.waiting.values().any(|waiting| udp_addr(&waiting.node) == from)
         };
         if !self.limiter.allows(now.at, from.ip(), awaited) {
             self.counts.limited += 1;
@@ -282,8 +282,8 @@ impl V4 {
         let to = Endpoint::from(&node);
         let enr_seq_ours = Some(self.local.record.seq());
         let expiration = now.unix_s + EXPIRATION_S;
-        self.send(node.udp_addr(), &Packet::Pong { to, ping_hash, expiration, enr_seq: enr_seq_ours });
-        let (hash, addr) = (node.id.hash(), node.udp_addr());
+        self.send(udp_addr(&node), &Packet::Pong { to, ping_hash, expiration, enr_seq: enr_seq_ours });
+        let (hash, addr) = (node.id.hash(), udp_addr(&node));
         self.bonds.on_answered(now.at, (hash, addr));
         if self.bonds.is_proved(now.at, &(hash, addr)) {
             self.meet(now, node);
@@ -303,7 +303,7 @@ impl V4 {
         enr_seq: Option<u64>,
     ) -> Option<()> {
         let hash = id.hash();
-        let asked = |pending: &&Pending| pending.node.udp_addr() == from && pending.hash == ping_hash;
+        let asked = |pending: &&Pending| udp_addr(&pending.node) == from && pending.hash == ping_hash;
         let node = self.pending.get(&(hash, Kind::Ping)).filter(asked)?.node;
         self.pending.remove(&(hash, Kind::Ping));
         self.bonds.on_proved(now.at, (hash, from));
@@ -334,7 +334,7 @@ impl V4 {
         let hash = id.hash();
         let key = (hash, Kind::FindNode);
         let us = self.key.node_id();
-        let pending = self.pending.get_mut(&key).filter(|pending| pending.node.udp_addr() == from)?;
+        let pending = self.pending.get_mut(&key).filter(|pending| udp_addr(&pending.node) == from)?;
         pending.is_answered = true;
         let usable = |node: &Node| node.id != us && node.udp > 1024 && is_relayable(from.ip(), node.ip);
         let room = BUCKET_NODES - pending.received.len().min(BUCKET_NODES);
@@ -357,7 +357,7 @@ impl V4 {
         record: Box<Enr>,
     ) -> Option<()> {
         let key = (id.hash(), Kind::Record);
-        let asked = |pending: &&Pending| pending.node.udp_addr() == from && pending.hash == request_hash;
+        let asked = |pending: &&Pending| udp_addr(&pending.node) == from && pending.hash == request_hash;
         let node = self.pending.get(&key).filter(asked)?.node;
         self.pending.remove(&key);
         // An older record than the one we hold is a replay, or the node has lost its memory.

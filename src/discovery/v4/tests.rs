@@ -38,8 +38,8 @@ impl Net {
     fn add_with(&mut self, number: u32, bootnodes: Vec<Node>, config: V4Config) -> SocketAddr {
         let node = node(number);
         let machine = V4::new(self.now, config, key(number), local(&node, number), bootnodes, number.into());
-        self.machines.insert(node.udp_addr(), machine);
-        node.udp_addr()
+        self.machines.insert(udp_addr(&node), machine);
+        udp_addr(&node)
     }
 
     fn at(&mut self, addr: SocketAddr) -> &mut V4 {
@@ -81,9 +81,9 @@ impl Net {
     fn replies(&mut self, to: SocketAddr, from: &Node, bytes: &[u8]) -> Vec<Packet> {
         let now = self.now;
         let machine = self.at(to);
-        machine.on_packet(now, from.udp_addr(), bytes);
+        machine.on_packet(now, udp_addr(&from), bytes);
         let out: Vec<Outgoing> = std::iter::from_fn(|| machine.poll_send()).collect();
-        let (replies, others): (Vec<_>, Vec<_>) = out.into_iter().partition(|out| out.to == from.udp_addr());
+        let (replies, others): (Vec<_>, Vec<_>) = out.into_iter().partition(|out| out.to == udp_addr(&from));
         self.stray.extend(others);
         replies.iter().map(|packet| packet::decode(&packet.bytes).unwrap().packet).collect()
     }
@@ -199,7 +199,7 @@ fn a_spoofed_source_is_sent_little_and_ever_less() {
         let (bytes, _) = ping(&Node { id: key(number).node_id(), ..victim }, &node(0)).encode(&key(number));
         sent += bytes.len();
         let now = net.now;
-        net.at(us).on_packet(now, victim.udp_addr(), &bytes);
+        net.at(us).on_packet(now, udp_addr(&victim), &bytes);
         let out: Vec<usize> =
             std::iter::from_fn(|| net.at(us).poll_send()).map(|out| out.bytes.len()).collect();
         assert!(out.len() <= 2);
@@ -280,13 +280,13 @@ fn nodes_that_know_one_bootnode_find_each_other_and_their_records() {
     }
     net.run(Duration::from_secs(10));
     for number in 1..12 {
-        let machine = net.at(node(number).udp_addr());
+        let machine = net.at(udp_addr(&node(number)));
         machine.lookup_random(Now { at: Instant::now(), unix_s: UNIX });
     }
     net.run(Duration::from_secs(10));
     assert_eq!(net.at(boot).table.len(), 11);
     for number in 1..12 {
-        let known = net.at(node(number).udp_addr()).table.len();
+        let known = net.at(udp_addr(&node(number))).table.len();
         assert!(known >= 10, "node {number} knows {known}");
     }
     let records = net.events.iter().filter(|(at, event)| *at == boot && matches!(event, Event::Record(..)));
@@ -312,7 +312,7 @@ fn a_lookup_ends_whatever_the_asked_node_answers() {
         for packet in 0..answers {
             let nodes = vec![node(1000 + packet), node(1)];
             let packet = Packet::Neighbors { nodes, expiration: UNIX + 20 };
-            net.at(us).on_packet(now, node(1).udp_addr(), &packet.encode(&key(1)).0);
+            net.at(us).on_packet(now, udp_addr(&node(1)), &packet.encode(&key(1)).0);
         }
         net.run(Duration::from_secs(4));
         let heard = net.events.iter().filter(|(_, event)| matches!(event, Event::Heard(_))).count();
@@ -340,7 +340,7 @@ fn a_flood_of_strangers_is_bounded_and_a_lookup_still_succeeds() {
     for stranger in 100..300 {
         let (bytes, _) = ping(&node(stranger), &node(0)).encode(&key(stranger));
         let now = net.now;
-        net.at(us).on_packet(now, node(stranger).udp_addr(), &bytes);
+        net.at(us).on_packet(now, udp_addr(&node(stranger)), &bytes);
         assert!(net.at(us).asked() <= 8);
     }
     net.run(Duration::from_secs(3));

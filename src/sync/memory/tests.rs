@@ -162,9 +162,13 @@ fn receipts_come_with_blocks_or_later() {
     store.extend(vec![first.clone(), second.clone()], Vec::new()).unwrap();
     assert_eq!(store.receipts(&first.hash), None);
     assert_eq!(store.receipts(&second.hash), Some(NO_RECEIPTS), "a block without transactions");
-    assert!(store.put_receipts(&first.hash, &[0xc1, 0x01]));
-    assert!(!store.put_receipts(&B256::ZERO, &[]));
-    assert_eq!(store.receipts(&first.hash), Some(Bytes::from_static(&[0xc1, 0x01])));
+    let missing = store.missing_receipts(0, u64::MAX >> 1);
+    assert_eq!((missing.len(), missing[0].facts.hash, missing[0].transactions), (1, first.hash, 0));
+    assert_eq!(store.receipt_counts(), (1, 1));
+    let list = Bytes::from_static(&[0xc1, 0x01]);
+    store.put_receipts(vec![(B256::ZERO, Bytes::new()), (first.hash, list.clone())]).unwrap();
+    assert_eq!(store.receipts(&first.hash), Some(list));
+    assert_eq!((store.missing_receipts(0, 2), store.receipt_counts()), (Vec::new(), (2, 0)));
 }
 
 #[test]

@@ -13,13 +13,15 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::receipt_world::Gives;
 use super::world::{Manner, TestChain};
 use crate::chain::{BlockRef, ChainSpec, RawBlock, testdata};
 use crate::disconnect::{DisconnectReason, Disconnected};
 use crate::error::RequestError;
 use crate::ids::{Keypair, PeerId, SessionId};
 use crate::offload::{BlockingThreads, Inline, Job, Offload};
-use crate::protocols::eth::Chain;
+use crate::protocols::eth::{Chain, ReceiptLists};
+use crate::sync::action::Answer;
 use crate::sync::source::HeadersQuery;
 use crate::sync::{
     Candidate, ChainStore, MemoryStore, Source, SourceEvent, StoreError, SyncConfig, SyncError, SyncHandle,
@@ -37,6 +39,7 @@ struct Fake {
     candidate: Candidate,
     chain: Arc<TestChain>,
     manner: Manner,
+    gives: Gives,
     latency: Duration,
     in_flight: Arc<AtomicUsize>,
 }
@@ -66,7 +69,8 @@ impl FakeSource {
     fn up(&self, id: u64, chain: &Arc<TestChain>, manner: Manner, latency: Duration) -> SessionId {
         let session = SessionId(id);
         let candidate = Candidate { peer: peer_id(), session, earliest: 0, head: chain.head().into() };
-        let fake = Fake { candidate, chain: chain.clone(), manner, latency, in_flight: Arc::default() };
+        let (chain, gives, in_flight) = (chain.clone(), Gives::Flat, Arc::default());
+        let fake = Fake { candidate, chain, manner, gives, latency, in_flight };
         self.0.lock().unwrap().peers.insert(session, fake);
         self.tell(SourceEvent::Up(candidate));
         session
@@ -96,14 +100,15 @@ impl FakeSource {
         self.0.lock().unwrap().log.push(line);
     }
 
-    fn ask<F>(
+    fn ask<F, T>(
         &self,
         session: SessionId,
         limit: Duration,
         answer: F,
-    ) -> BoxFuture<'static, Result<Vec<Bytes>, RequestError>>
+    ) -> BoxFuture<'static, Result<T, RequestError>>
     where
-        F: FnOnce(&Fake) -> Vec<Bytes> + Send + 'static,
+        F: FnOnce(&Fake) -> T + Send + 'static,
+        T: Send + 'static,
     {
         let mut world = self.0.lock().unwrap();
         let lost = || Err(RequestError::Disconnected(Disconnected::lost()));
@@ -162,6 +167,23 @@ impl Source for FakeSource {
         })
     }
 
+    fn receipts(
+        &self,
+        session: SessionId,
+        hashes: Vec<B256>,
+        first_index: u64,
+        limit: Duration,
+    ) -> BoxFuture<'static, Result<ReceiptLists, RequestError>> {
+        self.log(format!("{session} receipts {} {:?} {first_index}", hashes.len(), hashes.first()));
+        let answer = self.ask(session, limit, move |fake| {
+            let range = (0, fake.chain.head().number);
+            fake.gives.answer(&fake.chain, (&hashes, first_index), range)
+        });
+        let lists =
+            |answer: Answer| ReceiptLists { blocks: answer.items, last_incomplete: answer.last_incomplete };
+        answer.map(move |answer| answer.map(lists)).boxed()
+    }
+
     fn blame(&self, session: SessionId, reason: DisconnectReason) {
         self.log(format!("{session} blamed"));
         self.0.lock().unwrap().blamed.push((session, reason));
@@ -175,8 +197,7 @@ fn peer_id() -> PeerId {
 
 /// A chain on the development chain's genesis.
 fn chain(len: u64) -> Arc<TestChain> {
-    let genesis = ChainSpec::dev().genesis_block();
-    let mut chain = TestChain { blocks: vec![genesis] };
+    let mut chain = TestChain::from(vec![ChainSpec::dev().genesis_block()]);
     chain.grow(3, len);
     Arc::new(chain)
 }
@@ -434,6 +455,9 @@ async fn failures_of_the_host_end_the_run_with_their_cause() {
         }
         fn truncate(&self, number: u64) -> Result<(), StoreError> {
             self.0.truncate(number)
+        }
+        fn put_receipts(&self, _: Vec<(B256, Bytes)>) -> Result<(), StoreError> {
+            Ok(())
         }
     }
     struct Lossy;

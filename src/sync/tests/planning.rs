@@ -159,10 +159,10 @@ fn new_blocks_are_found_by_asking_even_if_nobody_announces_them() {
     (peer.chain, peer.latest) = (Arc::new(grown.clone()), 53);
     let at = sim.elapsed();
     sim.run_until(5 * S, complete(&grown));
-    assert!(sim.elapsed() - at < 3 * S, "{:?}", sim.elapsed() - at);
+    assert!(sim.elapsed() - at < 2 * S, "{:?}", sim.elapsed() - at);
     sim.run_for(60 * S);
     let polls = sim.trace.lines().filter(|line| line.contains("+65")).count();
-    assert!((29..=34).contains(&polls), "one question every two seconds: {polls}");
+    assert!((59..=64).contains(&polls), "one question every second: {polls}");
 }
 
 #[test]

@@ -5,28 +5,36 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use alloy_primitives::U256;
+use alloy_primitives::{B256, U256};
+use alloy_trie::EMPTY_ROOT_HASH;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::receipt_world::Gives;
 use super::world::{Manner, TestChain};
 use crate::chain::{BlockRef, HeaderFacts, RawBlock};
 use crate::disconnect::Disconnected;
 use crate::error::RequestError;
 use crate::ids::SessionId;
-use crate::sync::check::{BadData, Verdict};
+use crate::sync::action::{Action, Answer, Query, Start};
+use crate::sync::bad_data::BadData;
+use crate::sync::check::Verdict;
 use crate::sync::config::SyncConfig;
 use crate::sync::fork::Stored;
 use crate::sync::pace::Kind;
-use crate::sync::plan::{Action, Query, Start, SyncPlan};
+use crate::sync::plan::SyncPlan;
+use crate::sync::receipt_window::Scan;
 use crate::sync::requests::Ticket;
 use crate::sync::source::Claim;
+use crate::sync::store::MissingReceipts;
+use crate::wire::rlp::List;
 
 /// A peer of the simulation.
 pub(super) struct SimPeer {
     pub(super) chain: Arc<TestChain>,
     pub(super) manner: Manner,
+    pub(super) gives: Gives,
     pub(super) earliest: u64,
     pub(super) latest: u64,
     pub(super) latency: Duration,
@@ -40,9 +48,11 @@ pub(super) struct SimPeer {
 }
 
 enum Event {
-    Answer(Ticket, SessionId, Result<Vec<Bytes>, RequestError>),
+    Answer(Ticket, SessionId, Result<Answer, RequestError>),
     Verdict(Ticket, Box<Verdict>),
     Stored,
+    Found(Scan),
+    ReceiptsStored,
     Down(SessionId),
 }
 
@@ -51,6 +61,7 @@ pub(super) struct Sim {
     pub(super) plan: SyncPlan,
     pub(super) peers: BTreeMap<SessionId, SimPeer>,
     pub(super) store: Vec<RawBlock>,
+    pub(super) receipts: BTreeMap<B256, Bytes>,
     pub(super) blamed: Vec<(SessionId, BadData)>,
     pub(super) reached: Vec<BlockRef>,
     pub(super) finished: bool,
@@ -61,6 +72,8 @@ pub(super) struct Sim {
     pub(super) numbers_most: u64,
     pub(super) asked_headers: u64,
     pub(super) asked_bodies: u64,
+    pub(super) asked_receipts: u64,
+    pub(super) receipts_most: usize,
     start: Instant,
     now: Instant,
     events: BTreeMap<(Instant, u64), Event>,
@@ -79,6 +92,7 @@ impl Sim {
             plan,
             peers: BTreeMap::new(),
             store: held.to_vec(),
+            receipts: BTreeMap::new(),
             blamed: Vec::new(),
             reached: Vec::new(),
             finished: false,
@@ -89,6 +103,8 @@ impl Sim {
             numbers_most: 0,
             asked_headers: 0,
             asked_bodies: 0,
+            asked_receipts: 0,
+            receipts_most: 0,
             start,
             now: start,
             events: BTreeMap::new(),
@@ -116,6 +132,7 @@ impl Sim {
         let peer = SimPeer {
             chain: chain.clone(),
             manner,
+            gives: if id % 2 == 0 { Gives::Flat } else { Gives::Blooms },
             earliest: 0,
             latest: chain.head().number,
             latency: Duration::from_millis(self.rng.random_range(5..80)),
@@ -203,6 +220,11 @@ impl Sim {
             }
             Event::Verdict(ticket, verdict) => self.plan.on_verified(self.now, ticket, *verdict),
             Event::Stored => self.plan.on_stored(self.now),
+            Event::Found(scan) => {
+                let found = self.missing(scan);
+                self.plan.on_found(self.now, scan, found);
+            }
+            Event::ReceiptsStored => self.plan.on_receipts_stored(self.now),
             Event::Down(session) => {
                 self.peers.remove(&session);
                 self.plan.on_peer_down(self.now, session);
@@ -231,6 +253,11 @@ impl Sim {
                         .unwrap();
                     self.deliver(truncate, blocks);
                 }
+                Action::FindReceipts(scan) => self.later(Duration::from_millis(1), Event::Found(scan)),
+                Action::DeliverReceipts(receipts) => {
+                    writeln!(self.trace, "{at} receipts of {} blocks", receipts.len()).unwrap();
+                    self.put_receipts(receipts);
+                }
                 Action::Blame { session, why } => {
                     writeln!(self.trace, "{at} blame {session} {why}").unwrap();
                     self.blamed.push((session, why));
@@ -250,6 +277,7 @@ impl Sim {
         match &query {
             Query::Headers(query) => self.asked_headers += query.amount,
             Query::Bodies(hashes) => self.asked_bodies += hashes.len() as u64,
+            Query::Receipts { hashes, .. } => self.asked_receipts += hashes.len() as u64,
         }
         let now = self.now;
         let since = self.elapsed();
@@ -271,12 +299,15 @@ impl Sim {
             }
             _ => false,
         };
-        let mut answer = match &query {
-            Query::Headers(query) => peer.manner.headers(&peer.chain, *query, range),
-            Query::Bodies(hashes) => peer.manner.bodies(&peer.chain, hashes, range),
+        let answer = match &query {
+            Query::Headers(query) => peer.manner.headers(&peer.chain, *query, range).into(),
+            Query::Bodies(hashes) => peer.manner.bodies(&peer.chain, hashes, range).into(),
+            Query::Receipts { hashes, first_index } => {
+                peer.gives.answer(&peer.chain, (hashes, *first_index), range)
+            }
         };
-        answer.iter_mut().for_each(|item| *item = item.clone());
-        let bytes: usize = answer.iter().map(Bytes::len).sum();
+        let silent = silent || peer.gives == Gives::Silence && matches!(query, Query::Receipts { .. });
+        let bytes: usize = answer.items.iter().map(Bytes::len).sum();
         let sending = Duration::from_micros(bytes as u64 * 1_000_000 / peer.bandwidth);
         peer.busy_until = peer.busy_until.max(now + peer.latency / 2) + sending;
         let takes = (peer.busy_until + peer.latency / 2 + jitter).duration_since(now);
@@ -312,6 +343,28 @@ impl Sim {
         self.later(Duration::from_millis(millis), Event::Stored);
     }
 
+    fn missing(&self, scan: Scan) -> Vec<MissingReceipts> {
+        let blocks = self.store.iter().filter(|block| (scan.from..=scan.to).contains(&block.number));
+        let missing = blocks.filter_map(|block| {
+            let facts = HeaderFacts::read(&block.header).unwrap();
+            let transactions = List::whole(&block.body).unwrap().item().unwrap().list().unwrap();
+            let transactions = transactions.count(1).unwrap();
+            let held = facts.receipts_root == EMPTY_ROOT_HASH || self.receipts.contains_key(&facts.hash);
+            (!held).then_some(MissingReceipts { facts, transactions })
+        });
+        missing.collect()
+    }
+
+    fn put_receipts(&mut self, receipts: Vec<(B256, Bytes)>) {
+        for (hash, list) in receipts {
+            let Some(block) = self.store.iter().find(|block| block.hash == hash) else { continue };
+            let facts = HeaderFacts::read(&block.header).unwrap();
+            assert_eq!(crate::protocols::eth::receipts::root(&list), Ok(facts.receipts_root));
+            assert!(self.receipts.insert(hash, list).is_none(), "receipts are stored once");
+        }
+        self.later(Duration::from_millis(1), Event::ReceiptsStored);
+    }
+
     fn later(&mut self, after: Duration, event: Event) {
         self.sequence += 1;
         self.events.insert((self.now + after, self.sequence), event);
@@ -324,6 +377,8 @@ impl Sim {
         let headers = plan.window.header_bytes() + plan.line.held_bytes() + plan.checks.bytes(Kind::Headers);
         self.bodies_most = self.bodies_most.max(bodies);
         self.headers_most = self.headers_most.max(headers);
+        let receipts = plan.receipts.bytes() + plan.checks.bytes(Kind::Receipts);
+        self.receipts_most = self.receipts_most.max(receipts);
         self.numbers_most = self.numbers_most.max(plan.line.next() - plan.window.first());
         assert!(plan.line.next() - plan.window.first() <= plan.config.header_window);
         assert!(plan.requests.len() <= (plan.config.in_flight_max + 2) * self.peers.len().max(1) + 8);
@@ -339,6 +394,9 @@ fn short(query: &Query) -> String {
     match query {
         Query::Headers(query) => format!("{:?}+{}", query.start, query.amount),
         Query::Bodies(hashes) => format!("bodies {} {}", hashes.len(), hashes[0]),
+        Query::Receipts { hashes, first_index } => {
+            format!("receipts {} {} {first_index}", hashes.len(), hashes[0])
+        }
     }
 }
 
@@ -349,5 +407,6 @@ fn start_of(held: &[RawBlock]) -> Start {
     };
     let recent: Vec<_> = held.iter().map(stored).collect();
     let total_difficulty = recent.iter().fold(U256::ZERO, |sum, stored| sum + stored.difficulty);
-    Start { head: held.last().map(RawBlock::block_ref), total_difficulty, recent }
+    let first = held.first().map_or(0, |block| block.number);
+    Start { first, head: held.last().map(RawBlock::block_ref), total_difficulty, recent, trusted: None }
 }

@@ -1,32 +1,51 @@
 //! Chains to sync, and how peers answer from them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use alloy_consensus::transaction::SignableTransaction;
 use alloy_consensus::{Header, TxLegacy};
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Address, B256, Signature, TxKind, U256};
+use alloy_trie::EMPTY_ROOT_HASH;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::receipt_world;
 use crate::chain::verify::BodyRoots;
 use crate::chain::{BlockRef, RawBlock};
 use crate::sync::source::{BlockId, HeadersQuery};
+use crate::wire::rlp::List;
 
 /// A chain of blocks, the genesis first.
 #[derive(Debug, Clone)]
 pub(super) struct TestChain {
     pub(super) blocks: Vec<RawBlock>,
+    /// The receipts of each block in consensus form, if the blocks have any.
+    receipts: Option<BTreeMap<B256, Bytes>>,
 }
 
 impl TestChain {
     /// A genesis and `len` blocks, about every seventh of them empty.
     pub(super) fn new(seed: u64, len: u64) -> Self {
         let genesis = Header { gas_limit: seed, ..Header::default() };
-        let mut chain = Self { blocks: vec![block(&genesis, empty())] };
+        let mut chain = Self::from(vec![block(&genesis, empty())]);
         chain.grow(seed, len);
         chain
+    }
+
+    /// The same, and every transaction leaves a receipt.
+    pub(super) fn with_receipts(seed: u64, len: u64) -> Self {
+        let mut chain = Self { receipts: Some(BTreeMap::new()), ..Self::new(seed, 0) };
+        chain.grow(seed, len);
+        chain
+    }
+
+    /// The receipts of a block.
+    pub(super) fn receipts(&self, number: u64) -> Bytes {
+        let receipts = self.receipts.as_ref().and_then(|receipts| receipts.get(&self.at(number).hash));
+        receipts.cloned().unwrap_or(Bytes::from_static(&[0xc0]))
     }
 
     /// Adds `len` blocks, which depend on the seed.
@@ -47,7 +66,15 @@ impl TestChain {
     fn append(&mut self, body: Bytes, difficulty: u64, extra_data: Vec<u8>) {
         let parent = self.head();
         let roots = BodyRoots::of(&body).unwrap();
+        let receipts = self.receipts.is_some().then(|| {
+            let transactions = List::whole(&body).unwrap().item().unwrap().list().unwrap().count(1).unwrap();
+            receipt_world::made(&mut StdRng::seed_from_u64(parent.number), transactions)
+        });
         let header = Header {
+            receipts_root: receipts
+                .as_ref()
+                .map_or(EMPTY_ROOT_HASH, |list| crate::protocols::eth::receipts::root(list).unwrap()),
+            gas_used: 30_000_000,
             number: parent.number + 1,
             parent_hash: parent.hash,
             transactions_root: roots.transactions,
@@ -58,7 +85,11 @@ impl TestChain {
             base_fee_per_gas: Some(7),
             ..Header::default()
         };
-        self.blocks.push(block(&header, body));
+        let block = block(&header, body);
+        if let (Some(receipts), Some(list)) = (&mut self.receipts, receipts) {
+            receipts.insert(block.hash, list);
+        }
+        self.blocks.push(block);
     }
 
     /// Adds blocks whose headers and bodies are as large as this.
@@ -70,9 +101,16 @@ impl TestChain {
         }
     }
 
+    /// Adds blocks with so many transactions each.
+    pub(super) fn grow_wide(&mut self, seed: u64, len: u64, txs: usize) {
+        let mut rng = StdRng::seed_from_u64(seed);
+        (0..len).for_each(|_| self.push(&mut rng, txs, 1));
+    }
+
     /// The same blocks up to `at`, then others.
     pub(super) fn branch(&self, at: u64, seed: u64, len: u64) -> Self {
-        let mut chain = Self { blocks: self.blocks[..=at as usize].to_vec() };
+        let blocks = self.blocks[..=at as usize].to_vec();
+        let mut chain = Self { blocks, receipts: self.receipts.clone() };
         chain.grow(seed, len);
         chain
     }
@@ -123,6 +161,12 @@ impl TestChain {
             }
         }
         bodies
+    }
+}
+
+impl From<Vec<RawBlock>> for TestChain {
+    fn from(blocks: Vec<RawBlock>) -> Self {
+        Self { blocks, receipts: None }
     }
 }
 

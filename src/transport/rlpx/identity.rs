@@ -8,9 +8,6 @@ use k256::{PublicKey, SecretKey};
 use super::node_id::{InvalidKey, NodeId};
 use crate::ids::Keypair;
 
-/// A signature of 65 bytes is `r || s || v` with `v` below this.
-const RECOVERY_IDS: u8 = 4;
-
 /// A secp256k1 secret key and the node id that goes with it.
 #[derive(Clone)]
 pub struct NodeKey {
@@ -79,7 +76,7 @@ impl fmt::Debug for NodeKey {
 /// refused.
 pub fn recover(signature: &[u8; 65], prehash: &[u8; 32]) -> Result<NodeId, InvalidKey> {
     let [rs @ .., v] = signature;
-    let id = Some(*v).filter(|v| *v < RECOVERY_IDS).and_then(RecoveryId::from_byte).ok_or(InvalidKey)?;
+    let id = RecoveryId::from_byte(*v).ok_or(InvalidKey)?;
     let signature = Signature::from_slice(rs).map_err(|_| InvalidKey)?;
     let key = VerifyingKey::recover_from_prehash(prehash, &signature, id).map_err(|_| InvalidKey)?;
     Ok(NodeId::from(&PublicKey::from(&key)))

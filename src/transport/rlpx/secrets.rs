@@ -8,10 +8,10 @@ use super::frame::{Egress, Ingress};
 
 /// The secrets of one connection, seen from one end.
 pub struct Secrets {
-    pub(super) aes: [u8; 32],
-    pub(super) mac: [u8; 32],
-    pub(super) egress: Keccak256,
-    pub(super) ingress: Keccak256,
+    pub(crate) aes: [u8; 32],
+    pub(crate) mac: [u8; 32],
+    pub(crate) egress: Keccak256,
+    pub(crate) ingress: Keccak256,
 }
 
 /// What the handshake exchanged, from which both ends derive the same secrets.

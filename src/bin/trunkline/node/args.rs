@@ -8,6 +8,7 @@ use alloy_primitives::B256;
 use trunkline::transport::addr::Endpoint;
 use trunkline::{Config, PeerAddr, PeerId};
 
+use super::discovery::DiscoveryOptions;
 use super::trace::TraceOptions;
 use crate::duration;
 use crate::failure::Failure;
@@ -79,6 +80,8 @@ pub(crate) struct NodeArgs {
     /// Anybody who can reach it can read it: use loopback unless the network is yours.
     #[arg(long, value_name = "IP:PORT")]
     pub(super) metrics: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(super) discovery: DiscoveryOptions,
     #[command(flatten)]
     pub(super) trace: TraceOptions,
     /// Shows requests, actors and peers as a table on the terminal until q is pressed; q ends the node.
@@ -176,6 +179,8 @@ mod tests {
             "--listen /memory/1",
             "--connect /ip4/127.0.0.1/tcp/1/p2p/notapeerid",
             "--connect enode://00@127.0.0.1:1",
+            "--discovery 127.0.0.1:1",
+            "--bootnode enr:-x --discovery /ip4/127.0.0.1/udp/0",
             "--metrics 9100",
             "--metrics localhost:9100",
             "--metrics /ip4/127.0.0.1/tcp/9100",

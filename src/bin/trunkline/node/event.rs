@@ -16,6 +16,8 @@ use crate::escape::escape;
 pub(super) enum Event {
     /// The node listens.
     Listening { addr: PeerAddr, peer: PeerId },
+    /// Discovery runs.
+    Discovery { enode: String, enr: String, udp: u16 },
     /// Metrics are served.
     Metrics { addr: SocketAddr },
     /// The flight recorder was dumped.
@@ -70,6 +72,9 @@ impl Event {
                 let wire = addr.endpoint.wire().to_string();
                 json!({"event": "listening", name: text, "peer": peer, "port": port, "wire": wire})
             }
+            Self::Discovery { enode, enr, udp } => {
+                json!({"event": "discovery", "enode": enode, "enr": enr, "udp": udp})
+            }
             Self::Metrics { addr } => json!({"event": "metrics", "addr": addr.to_string()}),
             Self::TraceDump { file, reason } => {
                 json!({"event": "trace-dump", "file": file.to_string_lossy(), "reason": reason})
@@ -110,6 +115,7 @@ impl Event {
     pub(super) fn text(&self) -> String {
         match self {
             Self::Listening { addr, .. } => format!("listening  {addr}"),
+            Self::Discovery { enode, enr, .. } => format!("discovery  {enode} {enr}"),
             Self::Metrics { addr } => format!("metrics    http://{addr}/metrics"),
             Self::TraceDump { file, reason } => {
                 format!("dump       {} ({reason})", escape(&file.to_string_lossy()))

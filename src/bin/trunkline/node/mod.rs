@@ -7,6 +7,7 @@
 
 mod args;
 mod chain;
+mod discovery;
 mod ends;
 mod event;
 mod identity;

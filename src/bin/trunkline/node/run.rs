@@ -19,6 +19,7 @@ use trunkline::{Config, Events, Network, NetworkEvent, PeerAddr, PeerHandle, Ses
 
 use super::args::NodeArgs;
 use super::chain::{Chain, off_thread};
+use super::discovery::Discovering;
 use super::ends::{Ends, Why};
 use super::event::{End, Event};
 use super::identity::Identity;
@@ -59,6 +60,7 @@ pub(super) fn verdict(why: Why, until_block: Option<u64>, head: BlockRef) -> Res
 /// A running node.
 pub(super) struct Node {
     network: Network,
+    discovering: Option<Discovering>,
     eth: Arc<Eth>,
     store: Arc<MemoryStore>,
     sync: SyncHandle,
@@ -98,10 +100,14 @@ impl Node {
             StartError::Listen { .. } | StartError::Trace(_) => Failure::unusable(error),
             error => Failure::failed(error),
         })?;
-        if let Err(failure) = identity.save() {
-            network.shutdown().await;
-            return Err(failure);
-        }
+        let discovering = args.discovery.start(&network, identity.keypair(), store.clone()).await;
+        let discovering = match discovering.and_then(|running| identity.save().map(|()| running)) {
+            Ok(running) => running,
+            Err(failure) => {
+                network.shutdown().await;
+                return Err(failure);
+            }
+        };
         let events = network.events();
         let source = Arc::new(EthSource::new(network.peer_table(), eth.clone()));
         let offload = Arc::new(BlockingThreads);
@@ -110,6 +116,7 @@ impl Node {
         let head = store.status().latest;
         let mut node = Self {
             network,
+            discovering,
             eth,
             store,
             sync,
@@ -147,6 +154,7 @@ impl Node {
         mut dumps: DumpSignals,
         first: impl IntoIterator<Item = Event>,
     ) -> Result<(), Failure> {
+        let first = first.into_iter().chain(self.discovering.as_ref().map(Discovering::event));
         let told = first.into_iter().try_for_each(|event| self.output.print(&event));
         let followed = match told.and_then(|()| self.show_ui()) {
             Ok(()) => self.follow(&mut ends, &mut dumps).await,
@@ -255,7 +263,12 @@ impl Node {
                     Some(event) => self.on_event(event)?,
                     None => return Ok(Why::Broken("the network has ended".to_owned())),
                 },
-                _ = tell.tick() => self.tell()?,
+                _ = tell.tick() => {
+                    self.tell()?;
+                    if let Some(discovering) = &mut self.discovering {
+                        discovering.on_head().await;
+                    }
+                }
             }
         }
     }
@@ -310,6 +323,9 @@ impl Node {
 
     /// Ends sync, sessions and listeners, tells what is left to tell, and writes the export.
     async fn finish(&mut self) -> Result<(), Failure> {
+        if let Some(discovering) = self.discovering.take() {
+            discovering.shutdown().await;
+        }
         self.sync.stop();
         if !self.syncing.is_finished() {
             let _ = (&mut self.syncing).await;

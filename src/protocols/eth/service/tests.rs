@@ -76,6 +76,25 @@ fn our_own_status_is_accepted_and_the_highest_version_is_proposed_first() {
     }
 }
 
+#[test]
+fn versions_can_be_left_out_and_the_others_keep_their_order() {
+    for wanted in [vec![68], vec![69, 68], vec![70, 68], vec![70, 69, 68]] {
+        let speaks = |version| wanted.contains(&version);
+        let eth = Eth::speaking(Arc::new(FakeChain::of(1)), Arc::new(Inline), speaks);
+        let versions: Vec<_> = eth.ids().iter().map(|(_, version)| *version).collect();
+        assert_eq!(versions, wanted);
+    }
+}
+
+/// caps/eth.md: BlockRangeUpdate is the message that eth/69 has more.
+#[test]
+fn a_version_takes_as_many_codes_of_rlpx_as_it_has_messages() {
+    let (eth, _) = eth(FakeChain::of(1));
+    for (version, messages) in [(68, 17), (69, 18), (70, 18)] {
+        assert_eq!(eth.capability(version), Some(Capability { name: "eth", version, messages }));
+    }
+}
+
 /// G1: a reason for each way in which a Status disagrees.
 #[test]
 fn a_status_that_disagrees_is_refused_for_its_own_reason() {

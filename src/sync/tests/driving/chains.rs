@@ -16,7 +16,7 @@ async fn a_real_chain_arrives_byte_for_byte() {
         rest = &rest[header.payload_length..];
         blocks.push(RawBlock::from_rlp(&whole[..whole.len() - rest.len()]).unwrap().0);
     }
-    let (source, chain) = (Arc::new(FakeSource::default()), Arc::new(TestChain { blocks }));
+    let (source, chain) = (Arc::new(FakeSource::default()), Arc::new(TestChain::from(blocks)));
     source.up(1, &chain, Manner::Honest, 20 * MS);
     source.up(2, &chain, Manner::Short(11), 30 * MS);
     let store = Arc::new(MemoryStore::new(spec));
