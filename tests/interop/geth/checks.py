@@ -169,7 +169,7 @@ def discovering(lab):
     if Lab.trunkline is None:
         info = lab.geth(NEW, SHORT, discovery=True).rpc("admin_nodeInfo")
         return info["enode"], info["enr"]
-    node = lab.node(SHORT, "--discovery", "--listen", LISTEN_RLPX, "--ttl", "120s")
+    node = lab.node(SHORT, "--discovery", "/ip4/127.0.0.1/udp/0", "--listen", LISTEN_RLPX, "--ttl", "120s")
     event = node.event("discovery", 20)[1]
     return event["enode"], event["enr"]
 
@@ -195,22 +195,27 @@ def discv5_test():
 
 
 def crawl():
-    """`trunkline discover` finds a geth through another."""
+    """`trunkline discover` finds a geth through another, over discv4 and discv5."""
     with Lab() as lab:
         boot = lab.geth(NEW, SHORT, discovery=True, name="bootnode")
         info = boot.rpc("admin_nodeInfo")
         other = lab.geth(NEW, SHORT, discovery=True, name="other", options=["--bootnodes", info["enode"]])
-        eventually("the other geth knows the bootnode", lambda: other.rpc("net_peerCount") != "0x0", 60)
-        found = {}
-        for address in (info["enode"], info["enr"]):
-            done = lab.trunkline_run("discover", "--bootnode", address, "--timeout", "10s", "--json")
+        eventually("the other geth found the bootnode", lambda: other.rpc("net_peerCount") != "0x0", 60)
+        figures = []
+        for option, address in (("--v4", info["enode"]), ("--v5", info["enr"])):
+            done = lab.trunkline_run("discover", "--bootnode", address, option, "--timeout", "6s", "--json")
             need(done.returncode == 0, f"exit {done.returncode}: {done.stderr[-500:]}")
-            nodes = [json.loads(line) for line in done.stdout.splitlines()]
+            lines = [json.loads(line) for line in done.stdout.splitlines()]
+            found = {line["id"]: line for line in lines if line["event"] == "node"}
             for geth in (boot, other):
                 identity = re.search(r"//([0-9a-f]+)@", geth.enode).group(1)
-                need(identity in done.stdout, f"{geth.name} is not among {nodes}")
-            found[address[:4]] = len(nodes)
-        return f"lines printed {found}"
+                node = found.get(identity)
+                need(node and node["last_seen"], f"{option}: {geth.name} is not among what answered: {lines}")
+                need(node["eth"] and node["tcp"] == geth.port, f"{option}: {geth.name} is told as {node}")
+            figures.append(f"{option}: {len(found)} found, {lines[-1]['answered']} answered")
+        nobody = lab.trunkline_run("discover", "--bootnode", re.sub(r":\d+", ":1", info["enode"]), "--timeout", "2s")
+        need(nobody.returncode == 1 and nobody.stderr.strip(), f"nobody there: exit {nobody.returncode}")
+        return "; ".join(figures)
 
 
 def ping():
