@@ -218,6 +218,22 @@ def crawl():
         return "; ".join(figures)
 
 
+def found_and_synced():
+    """Nobody is told of a peer: our node finds a geth through discovery and syncs, then another geth finds ours."""
+    with Lab() as lab:
+        boot = lab.geth(NEW, SHORT, imported=True, discovery=True, name="bootnode")
+        start = time.monotonic()
+        node = lab.node(SHORT, "--discovery", "/ip4/127.0.0.1/udp/0", "--bootnode", boot.rpc("admin_nodeInfo")["enode"],
+                        "--listen", LISTEN_RLPX, "--ttl", "120s")
+        found = node.at_head(SHORT.head, 60) - start
+        boot.stop()
+        enode = node.event("discovery", 5)[1]["enode"]
+        start = time.monotonic()
+        other = lab.geth(NEW, SHORT, discovery=True, name="other", options=["--bootnodes", enode])
+        eventually("the other geth found our node", lambda: len(other.rpc("admin_peers")) == 1, 60)
+        return f"we found it and had its chain in {found:.1f} s, were found in {time.monotonic() - start:.1f} s"
+
+
 def ping():
     """`trunkline ping enode://..` prints Hello, capabilities, Status and round trips; refusals are told apart."""
     with Lab() as lab:
@@ -249,8 +265,8 @@ def kills_of_either_side(full):
 
 
 CHECKS = [ping, export_600_eth68, export_600_eth69, export_600_eth70, geth_follows_synctarget, geth_follows_debug_sync,
-          geth_follows_forkchoice, geth_snap, relay, eth_test, discv4_test, discv5_test, crawl, growing_head,
-          export_20000_eth68, export_20000_eth69, export_20000_eth70, kills_of_either_side, speed]
+          geth_follows_forkchoice, geth_snap, relay, eth_test, discv4_test, discv5_test, crawl, found_and_synced,
+          growing_head, export_20000_eth68, export_20000_eth69, export_20000_eth70, kills_of_either_side, speed]
 REFERENCE = [geth_follows_synctarget, geth_follows_debug_sync, geth_follows_forkchoice, geth_snap, eth_test,
              discv4_test, discv5_test]
 LONG_ONES = [export_20000_eth68, export_20000_eth69, export_20000_eth70, kills_of_either_side, speed]
