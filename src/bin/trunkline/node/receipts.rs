@@ -81,10 +81,9 @@ impl ReceiptsWatch {
         };
         match store.missing_receipts(0, until).first() {
             Some(missing) => {
-                let number = missing.facts.number;
-                Err(Failure::failed(format!(
-                    "the receipts up to block {until} did not all come: those of block {number} are missing"
-                )))
+                let first = missing.facts.number;
+                let why = format!("receipts are missing from block {first} on, up to block {until}");
+                Err(Failure::failed(why))
             }
             None => Ok(()),
         }
