@@ -99,7 +99,7 @@ impl<T: AsyncRead + Unpin> Inbound<T> {
     fn on_message(&self, id: u16, payload: Bytes, batches: &mut [Vec<Message>]) -> Result<(), Breach> {
         for (link, batch) in self.links.iter().zip(batches) {
             if let Some(code) = link.shared.code(id) {
-                let body = link.bodies.from_wire(payload).map_err(|_| Breach::Compression)?;
+                let body = link.bodies.off_wire(payload).map_err(|_| Breach::Compression)?;
                 batch.push(Message { code, body });
                 return Ok(());
             }

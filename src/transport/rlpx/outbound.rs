@@ -131,7 +131,7 @@ impl<T: AsyncWrite + Unpin> Outbound<T> {
         let size = message.wire_bytes();
         let Some((offset, bodies)) = self.channels.get(channel).copied() else { return Ok(()) };
         let id = Id::new(offset + u16::from(message.code));
-        let body = bodies.to_wire(message.body).map_err(io::Error::other)?;
+        let body = bodies.onto_wire(message.body).map_err(io::Error::other)?;
         self.egress.begin(id.as_ref().len() + body.len(), &mut self.batch);
         self.egress.body(id.as_ref(), &mut self.batch);
         for chunk in body.chunks(BATCH_BYTES) {
