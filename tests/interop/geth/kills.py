@@ -2,7 +2,7 @@
 import os, random, re, time
 from dataclasses import dataclass
 from geth import LISTEN_RLPX, LONG, NEW, SHORT, Lab, need
-from roles import serving, wait_whole
+from roles import serving, wait_whole, was_whole, whole_follower
 
 SAYS_WITHIN = 1.0
 # Raises one package's log so far that geth says why a peer went.
@@ -52,17 +52,17 @@ class Pairs:
         self.long_span = self.short_span = None
 
     def follower_of(self, enode, *options):
-        return self.lab.follower(LONG, "--connect", enode, *options)
+        return whole_follower(self.lab, LONG, enode, *options)
 
     def measure(self, enode):
         """How long a whole sync takes."""
         node = self.follower_of(enode)
         node.event("peer-up", 30)
-        self.was_whole(node)
+        self.undisturbed(node)
 
-    def was_whole(self, node):
+    def undisturbed(self, node):
         """Learns from an undisturbed follower how long a sync takes here and now."""
-        need(node.exit_code(200) == 0, "the undisturbed follower failed")
+        was_whole(node, LONG)
         self.long_span = (node.event("end", 1)[0] - node.event("peer-up", 1)[0]) * 0.95
 
     def in_the_middle(self, node):
@@ -72,7 +72,7 @@ class Pairs:
         now = time.monotonic()
         if node.running() and not node.events("peer-down"):
             return now
-        self.was_whole(node)
+        self.undisturbed(node)
         return None
 
     def our_follower_dies(self, server_enode, reason):
@@ -83,7 +83,7 @@ class Pairs:
         done = now and kill(victim, now, reason)
         if done:
             again = self.follower_of(server_enode, "--key", key)
-            need(again.exit_code(200) == 0, "the follower did not complete after its restart")
+            was_whole(again, LONG)
             done.whole(again.event("end", 1)[0])
         return done
 
@@ -112,17 +112,17 @@ class Pairs:
         done = now and kill(server, now, lambda since: reason_of_node(survivor, since))
         if done:
             server = start(f"/ip4/127.0.0.1/tcp/{listening['port']}/rlpx")
-            self.completes(survivor, done)
+            done = self.completes(survivor, done)
         server.stop()
         return done
 
     def completes(self, survivor, done):
-        """Waits until the survivor met the server again and has everything."""
+        """Waits until the survivor has everything. Nothing if it had that in its hands when the server died."""
         if done:
-            survivor.event("peer-up", 90, after=done.at)
-            need(survivor.exit_code(200) == 0, "the survivor did not complete")
-            done.whole(survivor.event("end", 1)[0])
-        return done
+            was_whole(survivor, LONG)
+            met_again = any(at > done.at for at, _ in survivor.events("peer-up"))
+            return done.whole(survivor.event("end", 1)[0]) if met_again else None
+        return None
 
     def geth_follower_dies(self, server):
         """Our serving node survives; the geth starts again on what it had on disk."""
