@@ -10,7 +10,7 @@ use futures::io::{AsyncWrite, AsyncWriteExt, WriteHalf};
 use tokio::sync::mpsc;
 
 use super::driver::Post;
-use super::frame::Egress;
+use super::frame::{Egress, FRAME_BYTES_MAX};
 use super::local::Bodies;
 use super::p2p::{self, Id};
 use crate::disconnect::DisconnectReason;
@@ -121,6 +121,13 @@ impl<T: AsyncWrite + Unpin> Outbound<T> {
         let Some((offset, bodies)) = self.channels.get(channel).copied() else { return Ok(()) };
         let id = Id::new(offset + u16::from(message.code));
         let body = bodies.onto_wire(message.body).map_err(io::Error::other)?;
+        if id.as_ref().len() + body.len() > FRAME_BYTES_MAX {
+            // Only what a peer without compression gets inflated can be so large: it counts as not
+            // sent, and whoever asked for it hears nothing, as of every reply that is too large.
+            tracing::debug!(channel, bytes = body.len(), "message too large for a frame");
+            self.queue.written(channel, size);
+            return Ok(());
+        }
         self.egress.begin(id.as_ref().len() + body.len(), &mut self.batch);
         self.egress.body(id.as_ref(), &mut self.batch);
         for chunk in body.chunks(BATCH_BYTES) {
