@@ -239,3 +239,38 @@ async fn a_peer_that_answers_no_pings_is_left() {
     assert!(matches!(ended.reason, DisconnectReason::TimedOut(_)), "{ended}");
     node.over().await;
 }
+
+/// B16: junk in the place of handshakes, from many sockets at once, keeps no honest peer out.
+#[tokio::test]
+async fn a_flood_of_junk_handshakes_keeps_no_honest_peer_out() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let node = support::start(config(LISTEN)).await;
+    let to = node.listening()[0].clone();
+    let Endpoint::Rlpx(addr) = to.endpoint else { panic!("not devp2p: {to}") };
+    // As long as a real one, so that each costs a look at its point.
+    let junk = |n: usize| {
+        let mut auth = vec![(n % 251) as u8; 0x190];
+        auth[..3].copy_from_slice(&[0x01, 0x8e, 0x04]);
+        auth
+    };
+    let flood = futures::future::join_all((0..300).map(|n| async move {
+        let Ok(mut socket) = tokio::net::TcpStream::connect(addr).await else { return };
+        let _ = socket.write_all(&junk(n)).await;
+        let _ = socket.read_to_end(&mut Vec::new()).await;
+    }));
+    let mut honest = config("");
+    // Refused while every place is taken by the flood: then it comes again, as static peers do.
+    honest.backoff.first = Duration::from_millis(20);
+    honest.static_peers.push(to);
+    let client = support::start(honest).await;
+    let connected = async {
+        while client.peers().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let both = futures::future::join(within(SOON, "the honest peer", connected), flood);
+    within(SOON, "the end of the flood", both).await;
+    assert_eq!(node.peers().len(), 1);
+    client.over().await;
+    node.over().await;
+}
