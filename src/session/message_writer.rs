@@ -4,7 +4,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use super::writer::{Drained, Progress};
+use super::drained::{Drained, Progress};
 use crate::machine::action::DISCONNECT_CODE;
 use crate::machine::outbox::Outbox;
 use crate::transport::channel::ChannelSender;

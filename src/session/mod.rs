@@ -7,6 +7,7 @@
 //! happens in one place, `pump.rs`.
 
 mod attach;
+mod drained;
 mod echo;
 pub(crate) mod handle;
 pub(crate) mod lane;
@@ -17,6 +18,7 @@ pub(crate) mod pump;
 pub(crate) mod reader;
 pub(crate) mod refuse;
 pub(crate) mod rules;
+mod segment_writer;
 pub(crate) mod shared;
 mod substreams;
 mod watch;

@@ -15,7 +15,8 @@ use futures::io::{AsyncReadExt, ReadHalf};
 use futures::stream::{self, BoxStream, StreamExt};
 
 use super::message_writer::MessageWriter;
-use super::writer::{SegmentWriter, Writer};
+use super::segment_writer::{LaneIo, SegmentWriter};
+use super::writer::Writer;
 use crate::disconnect::Breach;
 use crate::ids::{Direction, ProtocolId};
 use crate::protocols::SubstreamHandler;
@@ -24,12 +25,9 @@ use crate::trace::{ConnTrace, EventId, Kind};
 use crate::transport::TransportLimits;
 use crate::transport::channel::Channel;
 use crate::transport::mux::{Control, Substream};
-use crate::transport::negotiate::{self, NegotiateError, Negotiated};
+use crate::transport::negotiate::{self, NegotiateError};
 use crate::transport::scratch::{self, READ_BYTES as BATCH_BYTES};
 use crate::wire::segment::{Message, Segment, SegmentDecoder};
-
-/// A negotiated substream.
-pub(crate) type LaneIo = Negotiated<Substream>;
 
 /// Segments of one batch.
 const BATCH_SEGMENTS: usize = 64;
@@ -159,7 +157,7 @@ fn exchange(
     io: LaneIo,
 ) -> impl Stream<Item = ReaderItem> + Send + use<> {
     let (reader, writer) = io.split();
-    let writer = Writer::Segments(SegmentWriter::new(writer));
+    let writer = Writer::Cut(SegmentWriter::new(writer));
     let agreed = ReaderItem { token, event: ReaderEvent::Exchange { lane, version, writer } };
     let segments = Segments::new(reader).map(move |event| ReaderItem { token, event });
     stream::once(std::future::ready(agreed)).chain(segments)
@@ -172,7 +170,7 @@ pub(super) fn channel(
     version: u32,
     channel: Channel,
 ) -> BoxStream<'static, ReaderItem> {
-    let writer = Writer::Messages(MessageWriter::new(channel.outbound));
+    let writer = Writer::Whole(MessageWriter::new(channel.outbound));
     let agreed = ReaderEvent::Exchange { lane, version, writer };
     let batches = stream::unfold(channel.inbound, |mut inbound| async {
         inbound.recv().await.map(|batch| (ReaderEvent::Messages(batch), inbound))

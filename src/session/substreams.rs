@@ -12,7 +12,8 @@ use multiaddr::Multiaddr;
 use tokio::sync::oneshot;
 
 use super::messages::OpenSubstream;
-use super::reader::{Asked, LaneIo};
+use super::reader::Asked;
+use super::segment_writer::LaneIo;
 use crate::error::SubstreamError;
 use crate::ids::{Direction, PeerId, ProtocolId};
 use crate::protocols::identify::{self, Identity};

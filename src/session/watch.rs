@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::drained::Progress;
 use super::shared::LaneShared;
-use super::writer::Progress;
 use crate::disconnect::{DisconnectReason, Disconnected, Side};
 use crate::ids::{Direction, RequestId};
 use crate::machine::message::Payload;

@@ -1,39 +1,21 @@
 //! Drains an outbox into a substream or a message channel: the only place that waits for the peer to
 //! read.
 
-use std::collections::VecDeque;
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, BytesMut};
-use futures::io::{AsyncWrite, WriteHalf};
-
+use super::drained::{Drained, Progress};
 use super::message_writer::MessageWriter;
-use super::reader::LaneIo;
+use super::segment_writer::SegmentWriter;
 use crate::machine::outbox::{Outbox, Rank, Tag};
-
-/// One write carries as many segments as fit.
-const BATCH_BYTES: usize = 64 << 10;
-/// A buffer larger than this is given back when there is nothing left to write.
-const KEEP_BYTES: usize = 8 << 10;
-
-/// What a round of writing came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Drained {
-    /// The substream took bytes.
-    pub(super) progress: bool,
-    /// Bytes remain that the substream does not take now; it will wake us.
-    pub(super) blocked: bool,
-}
 
 /// The writing half of a long-lived exchange.
 #[derive(Debug)]
 pub(super) enum Writer {
     /// Cut into segments, over a substream.
-    Segments(SegmentWriter),
+    Cut(SegmentWriter),
     /// Whole, over a transport with frames of its own.
-    Messages(MessageWriter),
+    Whole(MessageWriter),
 }
 
 impl Writer {
@@ -45,8 +27,8 @@ impl Writer {
         watch: impl FnMut(Progress),
     ) -> io::Result<Drained> {
         match self {
-            Self::Segments(writer) => writer.drain(cx, outbox, watch),
-            Self::Messages(writer) => writer.drain(cx, outbox, watch),
+            Self::Cut(writer) => writer.drain(cx, outbox, watch),
+            Self::Whole(writer) => writer.drain(cx, outbox, watch),
         }
     }
 
@@ -58,106 +40,25 @@ impl Writer {
     /// Bytes that were taken from the outbox and not written.
     pub(super) fn waiting_bytes(&self) -> usize {
         match self {
-            Self::Segments(writer) => writer.batch.len(),
-            Self::Messages(_) => 0,
+            Self::Cut(writer) => writer.waiting_bytes(),
+            Self::Whole(_) => 0,
         }
     }
 
     /// Tagged messages that were taken from the outbox and not written.
     pub(super) fn tags(&self) -> impl Iterator<Item = (Rank, Tag)> {
-        let ends = match self {
-            Self::Segments(writer) => Some(writer.ends.iter()),
-            Self::Messages(_) => None,
+        let tags = match self {
+            Self::Cut(writer) => Some(writer.tags()),
+            Self::Whole(_) => None,
         };
-        ends.into_iter().flatten().map(|(_, rank, tag, _)| (*rank, *tag))
+        tags.into_iter().flatten()
     }
 
     /// Half-closes behind what was written. A channel ends with its connection.
     pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Segments(writer) => Pin::new(&mut writer.io).poll_close(cx),
-            Self::Messages(_) => Poll::Ready(Ok(())),
+            Self::Cut(writer) => writer.poll_close(cx),
+            Self::Whole(_) => Poll::Ready(Ok(())),
         }
-    }
-}
-
-/// The writing half of a long-lived substream.
-#[derive(Debug)]
-pub(super) struct SegmentWriter {
-    io: WriteHalf<LaneIo>,
-    batch: BytesMut,
-    /// Bytes that the substream has taken so far.
-    taken: u64,
-    /// Tagged messages that end in the batch: at which byte of the substream, which, and whether
-    /// that was told. Bounded by the batch.
-    ends: VecDeque<(u64, Rank, Tag, bool)>,
-}
-
-/// What a writer tells whoever watches, of a tagged message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Progress {
-    pub(super) rank: Rank,
-    pub(super) tag: Tag,
-    /// It was cut to its end since the last call.
-    pub(super) cut: bool,
-    /// The substream took its last byte.
-    pub(super) written: bool,
-}
-
-impl SegmentWriter {
-    pub(super) fn new(io: WriteHalf<LaneIo>) -> Self {
-        Self { io, batch: BytesMut::new(), taken: 0, ends: VecDeque::new() }
-    }
-
-    fn drain(
-        &mut self,
-        cx: &mut Context<'_>,
-        outbox: &mut Outbox,
-        mut watch: impl FnMut(Progress),
-    ) -> io::Result<Drained> {
-        let mut progress = false;
-        loop {
-            while self.batch.len() < BATCH_BYTES
-                && let Some(cut) = outbox.poll_segment(&mut self.batch)
-            {
-                if cut.tag != 0 && cut.last {
-                    self.ends.push_back((self.taken + self.batch.len() as u64, cut.rank, cut.tag, false));
-                }
-            }
-            if self.batch.is_empty() {
-                break;
-            }
-            match Pin::new(&mut self.io).poll_write(cx, &self.batch) {
-                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(written)) => {
-                    progress = true;
-                    self.batch.advance(written);
-                    self.taken += written as u64;
-                    while let Some((_, rank, tag, told)) =
-                        self.ends.pop_front_if(|(end, ..)| *end <= self.taken)
-                    {
-                        watch(Progress { rank, tag, cut: !told, written: true });
-                    }
-                }
-                Poll::Ready(Err(error)) => return Err(error),
-                Poll::Pending => {
-                    for (_, rank, tag, told) in self.ends.iter_mut().filter(|(.., told)| !told) {
-                        *told = true;
-                        watch(Progress { rank: *rank, tag: *tag, cut: true, written: false });
-                    }
-                    return Ok(Drained { progress, blocked: true });
-                }
-            }
-        }
-        if self.batch.capacity() > KEEP_BYTES {
-            self.batch = BytesMut::new();
-        }
-        if progress {
-            // yamux has no buffer of its own here: this only pushes what negotiation may hold.
-            if let Poll::Ready(Err(error)) = Pin::new(&mut self.io).poll_flush(cx) {
-                return Err(error);
-            }
-        }
-        Ok(Drained { progress, blocked: false })
     }
 }

@@ -6,11 +6,14 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::future::poll_fn;
 use futures::io::{AsyncRead, ReadHalf};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::driver::{Link, Post};
+use super::capability::Shared;
 use super::frame::Ingress;
+use super::local::Bodies;
 use super::p2p;
+use super::post::Post;
 use crate::disconnect::{Breach, DisconnectReason};
 use crate::trace::{ConnTrace, Event, Kind};
 use crate::transport::frame_tap::Window;
@@ -26,6 +29,15 @@ const TURN_BYTES: usize = 64 << 10;
 /// Pings of a peer in [`PING_SPAN`].
 const PINGS_MAX: usize = 100;
 const PING_SPAN: Duration = Duration::from_secs(10);
+
+/// One shared capability of a connection.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) shared: Shared,
+    pub(super) offset: u16,
+    pub(super) inbox: mpsc::Sender<Vec<Message>>,
+    pub(super) bodies: Bodies,
+}
 
 /// See the module.
 pub(super) struct Inbound<T> {

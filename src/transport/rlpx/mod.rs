@@ -23,6 +23,7 @@ mod mac;
 pub mod node_id;
 mod outbound;
 pub mod p2p;
+mod post;
 pub mod secrets;
 pub(crate) mod upgrade;
 

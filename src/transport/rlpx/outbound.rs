@@ -9,10 +9,10 @@ use futures::future::{FutureExt, poll_fn};
 use futures::io::{AsyncWrite, AsyncWriteExt, WriteHalf};
 use tokio::sync::mpsc;
 
-use super::driver::Post;
 use super::frame::{Egress, FRAME_BYTES_MAX};
 use super::local::Bodies;
 use super::p2p::{self, Id};
+use super::post::Post;
 use crate::disconnect::DisconnectReason;
 use crate::machine::message::Payload;
 use crate::transport::channel::Queue;

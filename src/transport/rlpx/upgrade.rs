@@ -8,10 +8,11 @@ use multiaddr::Multiaddr;
 use tokio::sync::mpsc;
 
 use super::capability::{Shared, negotiate};
-use super::driver::{self, Link};
+use super::driver;
 use super::frame::{Egress, FRAME_BYTES_MAX, FrameError, Ingress};
 use super::handshake::{Initiator, Step, respond};
 use super::hello::{Hello, HelloError};
+use super::inbound::Link;
 use super::local::{Bodies, Local};
 use super::node_id::NodeId;
 use super::p2p::{self, Id};
