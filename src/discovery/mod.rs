@@ -37,3 +37,30 @@ pub use record::ForkEntry;
 pub use service::{Discovery, DiscoveryConfig, DiscoveryError};
 pub use source::{AllSources, Finds, Found, NodeSource, StaticNodes, Via};
 pub use v5::V5Error;
+
+#[cfg(test)]
+mod tests {
+    /// What decides knows no runtime, no clock and no chance but what it is handed.
+    #[test]
+    fn the_pure_files_mention_no_runtime_clock_or_randomness() {
+        for (name, text) in [
+            ("bonds", include_str!("bonds.rs")),
+            ("dial", include_str!("dial.rs")),
+            ("dice", include_str!("dice.rs")),
+            ("limiter", include_str!("limiter.rs")),
+            ("lookup", include_str!("lookup.rs")),
+            ("node", include_str!("node.rs")),
+            ("packet", include_str!("packet.rs")),
+            ("record", include_str!("record.rs")),
+            ("table", include_str!("table.rs")),
+            ("v4", include_str!("v4/mod.rs")),
+            ("asking", include_str!("v4/asking.rs")),
+            ("searching", include_str!("v4/searching.rs")),
+        ] {
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            for word in ["tokio", "Instant::now", "SystemTime", "rand::", "UdpSocket", "std::thread"] {
+                assert!(!code.contains(word), "{name} must not mention {word}");
+            }
+        }
+    }
+}

@@ -97,10 +97,10 @@ fn a_packet_with_any_bit_flipped_is_none() {
             let mut bent = bytes.clone();
             bent[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(decode(&bent), Err(PacketError::Hash), "bit {bit}");
-            // With the hash made right again it is somebody else's packet, or none.
-            let right = keccak256(&bent[HASH_BYTES..]);
-            bent[..HASH_BYTES].copy_from_slice(right.as_slice());
-            if bit >= HASH_BYTES * 8 {
+            // With the hash made right again it is somebody else's packet, or none. (Every seventh bit:
+            // finding out who signed is slow where nothing is optimised.)
+            if bit >= HASH_BYTES * 8 && bit % 7 == 0 {
+                rehash(&mut bent);
                 assert!(decode(&bent).map(|received| received.from) != Ok(key(3).node_id()), "bit {bit}");
             }
         }

@@ -181,10 +181,8 @@ mod tests {
     #[test]
     fn a_client_tells_its_name_in_two_or_three_words() {
         let secret = combined(&key(1)).unwrap();
-        let told = Enr::builder()
-            .client_info("trunkline".to_owned(), "0.1".to_owned(), None)
-            .build(&secret)
-            .unwrap();
+        let words: Vec<&[u8]> = vec![b"trunkline", b"0.1"];
+        let told = Enr::builder().add_value("client", &words).build(&secret).unwrap();
         assert_eq!(client_of(&told).as_deref(), Some("trunkline/0.1"));
         assert_eq!(client_of(&sign(&secret, facts()).unwrap()), None);
     }

@@ -22,7 +22,7 @@ use super::packet::{Endpoint, PACKET_BYTES_MAX};
 use super::record::{self, Facts, ForkEntry};
 use super::source::{Finds, Found, Via};
 use super::v4::{Event, Local, Now, V4, V4Config};
-use super::v5::{V5, V5Error};
+use super::v5::{News, V5, V5Error};
 use crate::transport::rlpx::NodeKey;
 
 /// Finds that a slow listener may lag behind before it misses some.
@@ -149,7 +149,9 @@ impl Discovery {
             }
             false => None,
         };
-        let endpoint = Endpoint { ip, udp: bound.port(), tcp: config.tcp.unwrap_or(0) };
+        // Unspecified where it is not known: some clients stumble over an address that is left out.
+        let endpoint =
+            Endpoint { ip: ip.or(Some(bound.ip())), udp: bound.port(), tcp: config.tcp.unwrap_or(0) };
         let nodes: Vec<Node> = config.bootnodes.iter().filter_map(Bootnode::node).collect();
         let v4 = config.v4.then(|| {
             let local = Local { endpoint, record: ours.clone() };
@@ -235,7 +237,7 @@ struct Service {
 /// What made the task turn.
 enum Input {
     Packet(SocketAddr, Vec<u8>),
-    V5(Box<V5Event>),
+    V5(News),
     Nothing,
     Wanted,
     Fork(ForkEntry),
@@ -271,7 +273,8 @@ impl Service {
             };
             match input {
                 Input::Packet(from, bytes) => self.on_packet(from, &bytes),
-                Input::V5(event) => self.on_v5(*event),
+                Input::V5(News::Event(event)) => self.on_v5(*event),
+                Input::V5(News::Looked(records)) => self.on_looked(records),
                 Input::Nothing => {}
                 Input::Wanted => self.is_wanted = true,
                 Input::Fork(fork) => self.on_fork(fork),
@@ -282,6 +285,15 @@ impl Service {
         }
         if let Some(v5) = self.v5.take() {
             v5.shutdown();
+        }
+        let socket = Arc::downgrade(&self.socket);
+        drop(self);
+        // The crate's tasks hold the socket, too, and tell nobody when they let go of it.
+        for _ in 0..100 {
+            if socket.strong_count() == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
@@ -343,6 +355,13 @@ impl Service {
         }
     }
 
+    /// Told again, because a listener that was not there when they were met wants to hear of them.
+    fn on_looked(&mut self, records: Vec<Enr>) {
+        for record in records {
+            self.tell(node_of(&record), Some(Box::new(record)), Via::V5, true);
+        }
+    }
+
     fn on_fork(&mut self, fork: ForkEntry) {
         let changed = match &self.v5 {
             Some(v5) => v5.discv5().enr_insert("eth", &fork).map(|_| v5.discv5().local_enr()),
@@ -393,7 +412,13 @@ impl Service {
                     }
                     self.tell(Some(node), Some(record), Via::V4, true);
                 }
-                Event::Heard(_) | Event::LookupDone(_) => {}
+                Event::LookupDone(nodes) => {
+                    for node in nodes {
+                        let record = self.v4.as_ref().and_then(|v4| v4.record(&node)).cloned();
+                        self.tell(Some(node), record.map(Box::new), Via::V4, true);
+                    }
+                }
+                Event::Heard(_) => {}
             }
         }
     }
@@ -420,7 +445,7 @@ impl Service {
 async fn read(socket: &UdpSocket, v5: Option<&mut V5>, buffer: &mut [u8]) -> Input {
     if let Some(v5) = v5 {
         return match v5.next().await {
-            Some(event) => Input::V5(Box::new(event)),
+            Some(news) => Input::V5(news),
             None => Input::Ended,
         };
     }
@@ -439,3 +464,7 @@ fn clocks() -> Now {
     let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     Now { at: Instant::now().into_std(), unix_s }
 }
+
+#[cfg(test)]
+#[path = "service_tests.rs"]
+mod tests;

@@ -39,10 +39,18 @@ const CHECKS_MAX: usize = 128;
 pub(crate) struct V5 {
     discv5: Discv5,
     events: mpsc::Receiver<Event>,
-    looking: Option<BoxFuture<'static, usize>>,
+    looking: Option<BoxFuture<'static, Vec<Enr>>>,
     /// The earliest first.
     to_check: VecDeque<(Instant, Enr)>,
     checking: FuturesUnordered<BoxFuture<'static, ()>>,
+}
+
+/// What it has to say.
+pub(crate) enum News {
+    /// Something has happened.
+    Event(Box<Event>),
+    /// A search has ended; these nodes have answered.
+    Looked(Vec<Enr>),
 }
 
 /// Why discv5 does not run.
@@ -73,7 +81,7 @@ impl V5 {
     }
 
     /// What happens next; `None` when the crate has ended. Cancel safe.
-    pub(crate) async fn next(&mut self) -> Option<Event> {
+    pub(crate) async fn next(&mut self) -> Option<News> {
         loop {
             let looking = async {
                 match self.looking.as_mut() {
@@ -91,8 +99,8 @@ impl V5 {
             tokio::select! {
                 biased;
                 found = looking => {
-                    tracing::trace!(found, "a search of discv5 has ended");
                     self.looking = None;
+                    return Some(News::Looked(found));
                 }
                 Some(()) = self.checking.next(), if !self.checking.is_empty() => {}
                 () = check => self.check(),
@@ -102,7 +110,7 @@ impl V5 {
                     {
                         self.to_check.push_back((Instant::now() + CHECK_AFTER, record.clone()));
                     }
-                    return event;
+                    return event.map(|event| News::Event(Box::new(event)));
                 }
             }
         }
@@ -127,7 +135,7 @@ impl V5 {
     pub(crate) fn look(&mut self) {
         if self.looking.is_none() && !self.discv5.table_entries_id().is_empty() {
             let search = self.discv5.find_node(V5Id::random());
-            self.looking = Some(async move { search.await.map_or(0, |nodes| nodes.len()) }.boxed());
+            self.looking = Some(search.map(Result::unwrap_or_default).boxed());
         }
     }
 
@@ -169,3 +177,7 @@ fn settings(socket: Arc<UdpSocket>, listen: IpAddr, learns_address: bool) -> Res
     }
     Ok(builder.build())
 }
+
+#[cfg(test)]
+#[path = "v5_tests.rs"]
+pub(crate) mod tests;

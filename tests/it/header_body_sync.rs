@@ -41,7 +41,7 @@ impl Node {
     }
 
     pub(crate) fn addr(&self) -> PeerAddr {
-        PeerAddr::try_from(self.network.listening()[0].clone()).expect("an address")
+        self.network.listening()[0].clone()
     }
 
     /// Starts following; ends with the returned task.

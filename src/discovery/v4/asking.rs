@@ -68,7 +68,7 @@ impl V4 {
         if self.bonds.has_our_proof(now.at, &place) && self.bonds.is_proved(now.at, &place) {
             return self.ask_now(now, node, want);
         }
-        if !self.ping(now, node) {
+        if self.waiting.len() >= self.config.pending_max || !self.ping(now, node) {
             return false;
         }
         let deadline = now.at + self.config.reply_timeout;
@@ -127,7 +127,12 @@ impl V4 {
         for key in overdue {
             let Some(pending) = self.pending.remove(&key) else { continue };
             match key.1 {
-                Kind::Ping => self.table.on_silent(&key.0, &mut self.dice),
+                // Only silence where we know it to be: anybody can name a node at a wrong address, or
+                // repeat its ping from one.
+                Kind::Ping if self.is_known_there(&pending.node) => {
+                    self.table.on_silent(&key.0, &mut self.dice);
+                }
+                Kind::Ping => {}
                 Kind::FindNode => self.end_find_node(now, &key.0, pending),
                 Kind::Record => {}
             }
@@ -152,13 +157,17 @@ impl V4 {
     pub(super) fn end_find_node(&mut self, now: Now, hash: &NodeHash, pending: Pending) {
         if pending.is_answered {
             self.table.on_findnode_answered(hash);
-        } else {
+        } else if self.is_known_there(&pending.node) {
             self.table.on_findnode_failed(hash, &mut self.dice);
         }
         let answer = pending.is_answered.then_some(pending.received.as_slice());
         if let Some(search) = pending.search {
             self.on_search_step(now, search, hash, answer);
         }
+    }
+
+    fn is_known_there(&self, node: &Node) -> bool {
+        self.table.get(&node.id).is_some_and(|known| udp_addr(known) == udp_addr(node))
     }
 
     fn ask_waiting(&mut self, now: Now, hash: &NodeHash) {

@@ -57,7 +57,8 @@ pub struct V4Config {
     pub source_rate: Rate,
     /// Packets from everybody. Beyond: dropped, unless we asked there.
     pub total_rate: Rate,
-    /// Questions of ours that wait for an answer. Beyond: not asked; a lookup counts it as failed.
+    /// Questions of ours that wait for an answer, and nodes that wait to be asked. Beyond: not asked; a
+    /// lookup counts it as failed.
     pub pending_max: usize,
     /// Of these, pings to nodes that have pinged us. Beyond: the node gets its pong and no more.
     pub pings_back_max: usize,
@@ -214,6 +215,11 @@ impl V4 {
     /// The nodes we know.
     pub fn table(&self) -> &Table {
         &self.table
+    }
+
+    /// The record of a node, if it has sent one.
+    pub fn record(&self, node: &Node) -> Option<&Enr> {
+        self.records.peek(&node.id.hash())
     }
 
     /// What became of the packets.

@@ -120,7 +120,9 @@ impl V4 {
     fn advance(&mut self, now: Now, id: u64) {
         while let Some(search) = self.searches.get_mut(&id) {
             let target = search.target;
-            let Some(node) = search.lookup.next_query() else { break };
+            let Some(named) = search.lookup.next_query() else { break };
+            // Where it has proved to be goes before where somebody says it is.
+            let node = self.table.get(&named.id).copied().unwrap_or(named);
             if !self.ask(now, node, Want::FindNode { search: id, target })
                 && let Some(search) = self.searches.get_mut(&id)
             {

@@ -81,9 +81,9 @@ impl Net {
     fn replies(&mut self, to: SocketAddr, from: &Node, bytes: &[u8]) -> Vec<Packet> {
         let now = self.now;
         let machine = self.at(to);
-        machine.on_packet(now, udp_addr(&from), bytes);
+        machine.on_packet(now, udp_addr(from), bytes);
         let out: Vec<Outgoing> = std::iter::from_fn(|| machine.poll_send()).collect();
-        let (replies, others): (Vec<_>, Vec<_>) = out.into_iter().partition(|out| out.to == udp_addr(&from));
+        let (replies, others): (Vec<_>, Vec<_>) = out.into_iter().partition(|out| out.to == udp_addr(from));
         self.stray.extend(others);
         replies.iter().map(|packet| packet::decode(&packet.bytes).unwrap().packet).collect()
     }
@@ -377,6 +377,43 @@ fn the_longest_silent_node_is_asked_again_and_dropped_if_it_stays_silent() {
     assert_eq!(net.at(us).table.len(), 1);
     net.run(Duration::from_secs(12));
     assert!(net.at(us).table.is_empty());
+}
+
+/// M6: a node is not pushed out by naming it, or repeating its ping, at another address.
+#[test]
+fn silence_at_a_wrong_address_is_not_held_against_a_node() {
+    let mut net = Net::new();
+    let us = net.add(0, Vec::new());
+    net.add(1, vec![node(0)]);
+    net.run(Duration::from_secs(2));
+    assert_eq!(net.at(us).table.get(&node(1).id), Some(&node(1)));
+    let elsewhere = Node { udp: 99, ..node(1) };
+    let (bytes, _) = ping(&node(1), &node(0)).encode(&key(1));
+    assert_eq!(net.replies(us, &elsewhere, &bytes).len(), 2);
+    net.run(Duration::from_secs(1));
+    // A lookup that was told of it elsewhere asks it where it is known to be.
+    net.stray.clear();
+    let now = net.now;
+    assert!(net.at(us).lookup(now, [1; 64]));
+    let search = *net.at(us).searches.keys().next_back().unwrap();
+    net.at(us).on_search_step(now, search, &node(1).id.hash(), Some(&[elsewhere]));
+    net.run(Duration::from_secs(2));
+    assert_eq!(net.at(us).table.get(&node(1).id), Some(&node(1)));
+    assert!(net.stray.is_empty(), "{:?}", net.stray);
+}
+
+#[test]
+fn who_came_to_us_is_asked_for_nothing_at_first() {
+    let mut net = Net::new();
+    let us = net.add_with(0, Vec::new(), V4Config::default());
+    net.run(Duration::from_millis(500));
+    bond(&mut net, us, 1, &node(1));
+    net.run(Duration::from_millis(1900));
+    assert_eq!(net.stray, []);
+    net.run(Duration::from_secs(2));
+    let asked: Vec<Packet> =
+        net.stray.iter().map(|packet| packet::decode(&packet.bytes).unwrap().packet).collect();
+    assert!(asked.iter().any(|packet| matches!(packet, Packet::EnrRequest { .. })), "{asked:?}");
 }
 
 /// M1: junk of every length is ignored, and changes nothing.

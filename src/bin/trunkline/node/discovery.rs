@@ -11,7 +11,6 @@ use trunkline::discovery::{
     Bootnode, DialConfig, DialSchedule, Dials, Discovery, DiscoveryConfig, DiscoveryError, ForkEntry, Found,
     Node, feed,
 };
-use trunkline::ids::Wire;
 use trunkline::protocols::eth::Chain;
 use trunkline::sync::MemoryStore;
 use trunkline::transport::addr::Endpoint;
@@ -31,9 +30,10 @@ pub(super) struct DiscoveryOptions {
     /// Finds peers over discv4 and discv5 from this UDP address, such as /ip4/0.0.0.0/udp/30303, and
     /// dials some of them. Port 0 picks one. Default: no discovery.
     ///
-    /// The event discovery tells our enode and record. Needs a secp256k1 identity.
+    /// Without an address it is where the first RLPx listener is. The event discovery tells our enode
+    /// and record. Needs a secp256k1 identity.
     #[arg(long, value_name = "ADDR", value_parser = discover::udp)]
-    discovery: Option<SocketAddr>,
+    discovery: Option<Option<SocketAddr>>,
     /// A node that discovery starts from; repeatable: enode://ID@IP:PORT[?discport=PORT] or enr:...
     #[arg(long = "bootnode", value_name = "ENODE|ENR", requires = "discovery")]
     bootnodes: Vec<Bootnode>,
@@ -56,12 +56,18 @@ impl DiscoveryOptions {
         chain: Arc<MemoryStore>,
     ) -> Result<Option<Discovering>, Failure> {
         let Some(listen) = self.discovery else { return Ok(None) };
+        let rlpx = network.listening().into_iter().find_map(|addr| match addr.endpoint {
+            Endpoint::Rlpx(addr) => Some(addr),
+            _ => None,
+        });
+        let listen = listen.or(rlpx).ok_or_else(|| {
+            Failure::unusable("--discovery needs a UDP address where no --listen is of RLPx")
+        })?;
         let key = NodeKey::of(&identity)
             .ok_or_else(|| Failure::unusable("--discovery needs a secp256k1 identity: see --key"))?;
         let fork = fork_of(&*chain);
-        let rlpx = network.listening().into_iter().find(|addr| addr.endpoint.wire() == Wire::Rlpx);
         let mut config = DiscoveryConfig::new(listen);
-        config.tcp = rlpx.and_then(|addr| addr.endpoint.port());
+        config.tcp = rlpx.map(|addr| addr.port());
         config.fork = Some(fork);
         config.bootnodes.clone_from(&self.bootnodes);
         let discovery = Discovery::start(config, key).await.map_err(|error| match error {
