@@ -341,14 +341,15 @@ impl ReceiptWindow {
         }
         let mut bytes = 0;
         while let Some(number) = self.held.first().copied() {
-            let entry = self.entries.get_mut(&number);
-            if let Some((entry, receipts)) = entry.and_then(Entry::with_receipts) {
+            if let Some(entry) = self.entries.get_mut(&number)
+                && let State::Held(receipts) = &entry.state
+            {
                 bytes += receipts.len();
                 if bytes > bytes_max && !blocks.is_empty() {
                     break;
                 }
+                blocks.push((entry.missing.facts.hash, receipts.clone()));
                 entry.state = State::Storing(receipts.len());
-                blocks.push((entry.missing.facts.hash, receipts));
                 self.storing.push(number);
             }
             self.held.pop_first();
@@ -374,16 +375,6 @@ impl ReceiptWindow {
 }
 
 impl Entry {
-    fn with_receipts(&mut self) -> Option<(&mut Self, Bytes)> {
-        match &self.state {
-            State::Held(receipts) => {
-                let receipts = receipts.clone();
-                Some((self, receipts))
-            }
-            _ => None,
-        }
-    }
-
     fn bytes(&self) -> usize {
         let begun = self.begun.as_ref().map_or(0, Begun::bytes);
         begun

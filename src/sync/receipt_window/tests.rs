@@ -113,12 +113,13 @@ fn blocks_that_leave_the_store_leave_the_window_and_are_looked_for_again() {
     assert_eq!((window.bytes(), window.highest()), (0, Some(8)), "what was stored is not that block");
     // What was found before a change counts no more.
     let old = window.scan(20).unwrap();
-    window.cut(8);
+    window.cut(12);
     let new = window.scan(20).unwrap();
-    window.on_found(old, vec![missing(9)]);
+    assert_eq!((old.from, old.to), (new.from, new.to));
+    window.on_found(old, vec![missing(19)]);
     assert_eq!((window.highest(), window.scan(20)), (Some(8), None));
-    window.on_found(new, vec![missing(10)]);
-    assert_eq!(window.highest(), Some(10));
+    window.on_found(new, vec![missing(20)]);
+    assert_eq!(window.highest(), Some(20));
     window.restart(3);
     assert_eq!((window.complete_to(), window.scan(20).map(|scan| scan.from)), (3, Some(3)));
 }
