@@ -1,9 +1,9 @@
 //! Finding nodes: discv4, discv5, static lists, and whom to dial of those found.
 //!
 //! Owns: the UDP socket, the table of nodes, our record, the dial schedule. Never: a connection to a
-//! peer; whom the schedule chooses is dialled by whoever hands in a [`Dials`](feed::Dials). Pure are
+//! peer; whom the schedule chooses is dialled by whoever hands in a [`feed::Dials`]. Pure are
 //! [`packet`], [`table`], [`bonds`], [`limiter`], [`lookup`], [`v4`] and [`dial`]; [`service`] and
-//! [`feed`] are the tasks that carry out what those decide.
+//! [`mod@feed`] are the tasks that carry out what those decide.
 //!
 //! ```text
 //! socket ─ service ─┬─ v4 (packet, limiter, bonds, table, lookup) ─┐

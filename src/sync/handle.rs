@@ -46,7 +46,7 @@ pub enum SyncError {
         /// Its number.
         number: u64,
     },
-    /// Work given to the [`Offload`] was lost: a job panicked, or the pool is going down.
+    /// Work given to the [`Offload`](crate::offload::Offload) was lost: a job panicked, or the pool is going down.
     #[error("offloaded work was lost")]
     OffloadLost,
 }
