@@ -99,7 +99,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let server = start(Some("/ip4/127.0.0.1/tcp/0".parse()?), None).await?;
     let client = start(None, options.trace_file).await?;
     let addr = server.listening().into_iter().next().ok_or("the server does not listen")?;
-    let peer = client.dial(PeerAddr::try_from(addr)?).await?;
+    let peer = client.dial(addr).await?;
     println!("connected to {} over {}", peer.id(), peer.protocols().join(" "));
 
     // One after the other: a round trip each, over one long-lived substream.

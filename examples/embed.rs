@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let spec = Arc::new(ChainSpec::dev());
     let server = serve(Arc::clone(&spec)).await?;
     let addr = server.listening().into_iter().next().ok_or("the server does not listen")?;
-    fetch(PeerAddr::try_from(addr)?, Arc::new(MemoryStore::new(spec))).await?;
+    fetch(addr, Arc::new(MemoryStore::new(spec))).await?;
     server.shutdown().await;
     Ok(())
 }

@@ -91,7 +91,7 @@ async fn main() -> ExitCode {
 
 async fn listen(network: &Network, ttl: Duration) -> ExitCode {
     for addr in network.listening() {
-        let port = PeerAddr::try_from(addr.clone()).ok().and_then(|addr| addr.endpoint.port());
+        let port = addr.endpoint.port();
         let peer = network.id().to_string();
         println!("{}", json!({"event": "listening", "addr": addr.to_string(), "peer": peer, "port": port}));
     }

@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let b = start(2, Some("/ip4/127.0.0.1/tcp/0".parse()?), &b_file).await?;
     let a = start(1, None, &a_file).await?;
     let addr = b.listening().into_iter().next().ok_or("node B does not listen")?;
-    let peer = a.dial(PeerAddr::try_from(addr)?).await?;
+    let peer = a.dial(addr).await?;
 
     say("Node A asks node B for ten pages, one after the other.");
     let slowest = ask_for_ten(&peer).await?;

@@ -86,7 +86,7 @@ mod tests {
             let connected = self.connected.clone();
             async move {
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                let is_there = node.tcp % 2 == 0;
+                let is_there = node.tcp.is_multiple_of(2);
                 if is_there {
                     connected.lock().unwrap().push((node.id.peer_id(), Direction::Outbound));
                 }

@@ -139,11 +139,14 @@ impl Peer {
         (allowance / 4, allowance.saturating_sub(1).max(1))
     }
 
-    /// Whether receipts may come of it: not if it has not answered lately, or is left alone for a
-    /// longer while.
-    pub(super) fn may_give_receipts(&self, now: Instant) -> bool {
-        let timeouts = self.pace.timeouts().max(self.pace.receipt_timeouts());
-        timeouts < SILENT_TIMEOUTS && self.aside_until.is_none_or(|until| until <= now + SHORT_PAUSE)
+    /// Whether the receipts of block `number` may come of it soon: they are asked for, or will be. A
+    /// peer that has not answered lately, or is left alone for a longer while, does not count; one
+    /// answer that is late tells nothing.
+    pub(super) fn may_give_receipts(&self, now: Instant, number: u64) -> bool {
+        let late = self.pace.receipt_timeouts();
+        self.pace.timeouts().max(late) < SILENT_TIMEOUTS
+            && self.aside_until.is_none_or(|until| until <= now + SHORT_PAUSE)
+            && (late > 0 || self.receipts_in_flight > 0 || self.serves_receipts(now, number).is_ok())
     }
 
     /// It announced a head: believed, until it turns out otherwise.

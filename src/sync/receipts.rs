@@ -1,5 +1,8 @@
 //! Receipts of stored blocks: found missing in the store, asked for behind headers and bodies,
 //! verified, handed to the store.
+//!
+//! No block waits for the one before it, so nobody else is asked when an answer is late: its time-out
+//! is soon enough.
 
 use std::time::Instant;
 
@@ -57,10 +60,7 @@ impl SyncPlan {
         if self.checks.bytes(Kind::Receipts) > 0 || self.receipts.is_delivering() {
             return ReceiptsState::Fetching;
         }
-        let may = self.peers.iter().any(|(_, peer)| {
-            let asked = peer.receipts_in_flight > 0;
-            peer.may_give_receipts(self.now) && (asked || peer.serves_receipts(self.now, lowest).is_ok())
-        });
+        let may = self.peers.iter().any(|(_, peer)| peer.may_give_receipts(self.now, lowest));
         if may { ReceiptsState::Fetching } else { ReceiptsState::Unavailable }
     }
 

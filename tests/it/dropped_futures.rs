@@ -6,7 +6,7 @@ use futures::FutureExt;
 use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use trunkline::{PeerAddr, PeerHandle, RequestError};
+use trunkline::{PeerHandle, RequestError};
 
 use crate::chat::{Chat, Say};
 use crate::support::Over;
@@ -35,7 +35,7 @@ async fn nothing_is_left_of_dropped_requests(listen: &str) {
     let (chat, ours) = (Chat::new(), Chat::new());
     let server = chat.start(config(listen)).await;
     let client = ours.start(config("")).await;
-    let to = PeerAddr::try_from(server.listening()[0].clone()).unwrap();
+    let to = server.listening()[0].clone();
     let peer = client.dial(to).await.unwrap();
     let mut rng = StdRng::seed_from_u64(11);
     let mut dropped = 0;
@@ -98,7 +98,7 @@ async fn unanswered_requests_give_their_slots_back_when_dropped() {
     let (chat, ours) = (Chat::new(), Chat::new());
     let server = chat.start(config("/memory/0")).await;
     let client = ours.start(config("")).await;
-    let peer = client.dial(PeerAddr::try_from(server.listening()[0].clone()).unwrap()).await.unwrap();
+    let peer = client.dial(server.listening()[0].clone()).await.unwrap();
     for round in 1..=4 {
         let asked: Vec<_> = (0..64)
             .map(|_| {

@@ -216,7 +216,7 @@ async fn nothing_is_lost_in_ten_thousand_deliveries() {
     let test = async {
         let (chat, tap, node) = tapped_node("/memory/0");
         let node = node.start_local().await.unwrap();
-        let port = match PeerAddr::try_from(node.listening()[0].clone()).unwrap().endpoint {
+        let port = match node.listening()[0].clone().endpoint {
             Endpoint::Memory(port) => port,
             other => panic!("{other:?}"),
         };
@@ -288,7 +288,7 @@ async fn nothing_is_lost_over_noise_and_yamux() {
 }
 
 fn tcp_addr(node: &Network) -> std::net::SocketAddr {
-    match PeerAddr::try_from(node.listening()[0].clone()).unwrap().endpoint {
+    match node.listening()[0].clone().endpoint {
         Endpoint::Tcp(addr) => addr,
         other => panic!("{other:?}"),
     }

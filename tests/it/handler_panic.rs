@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use trunkline::disconnect::{DisconnectReason, Disconnected};
-use trunkline::{NetworkEvent, PeerAddr, RequestError};
+use trunkline::{NetworkEvent, RequestError};
 
 use crate::chat::{Chat, Heard, Say};
 use crate::support::Over;
@@ -21,7 +21,7 @@ async fn a_panic_stays_in_its_session(trigger: Trigger) {
     let (chat, bad_chat, good_chat) = (Chat::new(), Chat::new(), Chat::new());
     let server = chat.start(config("/ip4/127.0.0.1/tcp/0")).await;
     let (bad, good) = (bad_chat.start(config("")).await, good_chat.start(config("")).await);
-    let to = PeerAddr::try_from(server.listening()[0].clone()).unwrap();
+    let to = server.listening()[0].clone();
     let from_bad = bad.dial(to.clone()).await.unwrap();
     let from_good = good.dial(to).await.unwrap();
     let mut events = server.events();
@@ -86,7 +86,7 @@ async fn a_panic_stays_in_its_session(trigger: Trigger) {
         }
     };
     within(Duration::from_secs(5), "the end of the old session", gone).await;
-    let again = bad.dial(PeerAddr::try_from(server.listening()[0].clone()).unwrap()).await.unwrap();
+    let again = bad.dial(server.listening()[0].clone()).await.unwrap();
     assert_eq!(again.request(Say::new("hi")).await.unwrap(), "hi");
     for node in [&bad, &good, &server] {
         node.over().await;

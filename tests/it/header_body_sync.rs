@@ -22,8 +22,14 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) async fn start(store: MemoryStore, listen: &str) -> Self {
+        Self::start_with(store, listen, |_| true).await
+    }
+
+    /// The same, with some versions of eth only.
+    pub(crate) async fn start_with(store: MemoryStore, listen: &str, wanted: impl Fn(u32) -> bool) -> Self {
         let store = Arc::new(store);
-        let eth = Eth::new(Arc::clone(&store) as Arc<dyn Chain>);
+        let chain = Arc::clone(&store) as Arc<dyn Chain>;
+        let eth = Eth::speaking(chain, Arc::new(BlockingThreads), wanted);
         let config = match listen {
             "" => Config::builder(),
             listen => Config::builder().listen(listen.parse().expect("an address")),
@@ -35,7 +41,7 @@ impl Node {
     }
 
     pub(crate) fn addr(&self) -> PeerAddr {
-        PeerAddr::try_from(self.network.listening()[0].clone()).expect("an address")
+        self.network.listening()[0].clone()
     }
 
     /// Starts following; ends with the returned task.

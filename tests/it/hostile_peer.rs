@@ -13,7 +13,7 @@ use trunkline::transport::addr::Endpoint;
 use trunkline::transport::substream::Substream;
 use trunkline::wire::segment::{Assembler, SegmentDecoder};
 use trunkline::wire::snappy;
-use trunkline::{Keypair, PeerAddr, Record};
+use trunkline::{Keypair, Record};
 
 use crate::chat::{
     ANSWER, CHAT, Chat, FOREIGN, HELLO, Heard, NEWS, OTHER_ANSWER, QUESTION, SILENCE, Say, question,
@@ -98,9 +98,7 @@ async fn every_breach_of_compression_ends_the_session_for_its_reason() {
     let chat = Chat::with_snappy();
     let node = chat.start(node_config).await;
     let mut events = node.events();
-    let Endpoint::Tcp(addr) = PeerAddr::try_from(node.listening()[0].clone()).unwrap().endpoint else {
-        panic!("not TCP")
-    };
+    let Endpoint::Tcp(addr) = node.listening()[0].clone().endpoint else { panic!("not TCP") };
     let mut trailing = snappy::compress(b"12345678 and more").to_vec();
     trailing.extend_from_slice(b"behind");
     let cases = [

@@ -81,9 +81,7 @@ impl Scene {
     async fn set(death: Death, answer_bytes: u64) -> Self {
         let (chat, ours) = (Chat::new(), Chat::new());
         let server = chat.start(patient("/ip4/127.0.0.1/tcp/0")).await;
-        let Endpoint::Tcp(to) = PeerAddr::try_from(server.listening()[0].clone()).unwrap().endpoint else {
-            panic!("not TCP")
-        };
+        let Endpoint::Tcp(to) = server.listening()[0].clone().endpoint else { panic!("not TCP") };
         let bridge = Bridge::to(to, death, answer_bytes).await;
         let client = ours.start(patient("")).await;
         let addr = PeerAddr { endpoint: Endpoint::Tcp(bridge.addr), peer: None };
@@ -101,7 +99,7 @@ impl Scene {
         assert!(self.client.peers().is_empty());
         assert_eq!(self.client.record(self.server.id()).await, None, "nobody is blamed");
         // The peer itself is alive: a new session has all its slots.
-        let to = PeerAddr::try_from(self.server.listening()[0].clone()).unwrap();
+        let to = self.server.listening()[0].clone();
         let peer = within(Duration::from_secs(10), "a session", self.client.dial(to)).await.unwrap();
         let answers = join_all((0..1024).map(|n| peer.request(Say::new(format!("{n}"))))).await;
         assert!(answers.iter().all(Result::is_ok), "{:?}", answers.iter().find(|answer| answer.is_err()));

@@ -4,6 +4,8 @@ mod chat;
 mod dropped_futures;
 mod duplicates;
 mod early_frames;
+#[cfg(feature = "eth")]
+mod eth_receipts;
 mod handler_panic;
 #[cfg(feature = "eth")]
 mod header_body_sync;
@@ -11,9 +13,11 @@ mod hostile_peer;
 mod kill_peer;
 mod paused_clock;
 #[cfg(feature = "eth")]
-mod receipts;
+mod receipt_sync;
 mod request_response;
 mod rlpx;
+#[cfg(feature = "eth")]
+mod rlpx_eth;
 mod rlpx_hostile;
 mod scene;
 mod shutdown;

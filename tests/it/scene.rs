@@ -10,7 +10,7 @@ use trunkline::disconnect::Disconnected;
 use trunkline::testing::raw_peer::{MULTISTREAM, RawConnection, proposal};
 use trunkline::transport::addr::Endpoint;
 use trunkline::transport::substream::Substream;
-use trunkline::{Config, Events, Keypair, Network, NetworkEvent, PeerAddr, PeerHandle, PeerId};
+use trunkline::{Config, Events, Keypair, Network, NetworkEvent, PeerHandle, PeerId};
 
 use crate::chat::{CHAT, Chat, Say};
 use crate::support::Over;
@@ -43,7 +43,7 @@ pub(crate) fn strict() -> Config {
 impl Scene {
     pub(crate) async fn set(chat: Arc<Chat>, config: Config) -> Self {
         let node = chat.start(config).await;
-        let to = PeerAddr::try_from(node.listening()[0].clone()).unwrap();
+        let to = node.listening()[0].clone();
         let Endpoint::Tcp(addr) = to.endpoint else { panic!("not TCP") };
         let honest = Chat::new().start(support::config("")).await;
         let peer = honest.dial(to).await.unwrap();

@@ -11,7 +11,7 @@ use crate::support::Over;
 use crate::support::{config, within};
 
 fn address(node: &Network) -> PeerAddr {
-    PeerAddr::try_from(node.listening()[0].clone()).unwrap()
+    node.listening()[0].clone()
 }
 
 /// An address that does not say who is there.

@@ -117,7 +117,7 @@ pub(crate) async fn two_nodes(listen: &str) -> (Network, Network, PeerHandle) {
     let server = start(config(listen)).await;
     let client = start(config("")).await;
     let to = server.listening()[0].clone();
-    let peer = client.dial(PeerAddr::try_from(to).expect("an address")).await.expect("connects");
+    let peer = client.dial(to).await.expect("connects");
     (server, client, peer)
 }
 

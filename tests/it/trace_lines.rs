@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use trunkline::trace::tools::read::Reader;
 use trunkline::trace::{EventId, Kind, Line, Record, TraceConfig};
-use trunkline::{Direction, Network, PeerAddr};
+use trunkline::{Direction, Network};
 
 use crate::support::Over;
 use crate::support::{self, ECHO, GetBlob, SILENCE, within};
@@ -97,7 +97,7 @@ async fn a_live_file_ends_with_its_counts_and_holds_every_terminal() {
     let mut config = support::config("");
     config.trace = TraceConfig { file: Some(file.clone()), ..TraceConfig::default() };
     let client = support::start(config).await;
-    let to = PeerAddr::try_from(server.listening()[0].clone()).expect("an address");
+    let to = server.listening()[0].clone();
     let peer = client.dial(to).await.expect("connects");
     let silent = peer.ask::<support::Blob>(GetBlob(SILENCE, 0));
     let (answer, silent) = tokio::join!(peer.ask::<support::Blob>(GetBlob(ECHO, 9)), async {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use trunkline::trace::tools::read::Reader;
 use trunkline::trace::{Budget, Kind, Line, TraceConfig, TraceCounts};
-use trunkline::{Network, PeerAddr, PeerHandle};
+use trunkline::{Network, PeerHandle};
 
 use crate::support::{self, Blob, ECHO, GetBlob, Over, PANIC, within};
 use crate::trace_lines::events;
@@ -35,7 +35,7 @@ async fn traced(trace: TraceConfig) -> (Network, Network, PeerHandle) {
     let mut config = support::config("");
     config.trace = trace;
     let client = support::start(config).await;
-    let to = PeerAddr::try_from(server.listening()[0].clone()).expect("an address");
+    let to = server.listening()[0].clone();
     let peer = client.dial(to).await.expect("connects");
     (server, client, peer)
 }
@@ -173,7 +173,7 @@ async fn a_panic_leaves_a_dump() {
     config.trace = TraceConfig { dump_dir: Some(folder.0.clone()), ..TraceConfig::default() };
     let server = support::start(config).await;
     let client = support::start(support::config("")).await;
-    let to = PeerAddr::try_from(server.listening()[0].clone()).expect("an address");
+    let to = server.listening()[0].clone();
     let peer = client.dial(to).await.expect("connects");
     peer.ask::<Blob>(GetBlob(PANIC, 0)).await.expect_err("the other end panics");
     client.over().await;

@@ -88,9 +88,9 @@ impl Net {
     fn replies(&mut self, to: SocketAddr, from: &Node, bytes: &[u8]) -> Vec<Packet> {
         let now = self.now;
         let machine = self.at(to);
-        machine.on_packet(now, udp_addr(&from), bytes);
+        machine.on_packet(now, udp_addr(from), bytes);
         let out: Vec<Outgoing> = std::iter::from_fn(|| machine.poll_send()).collect();
-        let (replies, others): (Vec<_>, Vec<_>) = out.into_iter().partition(|out| out.to == udp_addr(&from));
+        let (replies, others): (Vec<_>, Vec<_>) = out.into_iter().partition(|out| out.to == udp_addr(from));
         self.stray.extend(others);
         replies.iter().map(|packet| packet::decode(&packet.bytes).unwrap().packet).collect()
     }

@@ -172,7 +172,8 @@ impl Request for GetReceipts {
         snappy::compress(&encode_receipts(version, id, self))
     }
 
-    /// Of more than 262,144 receipts in one answer no values are made.
+    /// A receipt takes less than 400 bytes in memory however small it is, and 80 more per log: at most
+    /// four times a log of the least size. Of more than 262,144 receipts in one answer no values are made.
     fn decode_answer(&self, version: u32, body: Bytes) -> Result<Receipts, DecodeError> {
         let plain = inflate(&body)?;
         let (lists, last_incomplete) = answer_receipts(version, &plain, self.hashes.len() as u64)?;

@@ -29,6 +29,7 @@ use crate::sync::{
 };
 
 mod chains;
+mod receipts;
 
 const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);

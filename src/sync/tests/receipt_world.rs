@@ -99,7 +99,7 @@ impl Gives {
             if !(earliest..=latest).contains(&number) || bytes >= 2 << 20 || room == 0 {
                 break;
             }
-            if self == Gives::Leaky && number % 3 == 0 {
+            if self == Gives::Leaky && number.is_multiple_of(3) {
                 continue;
             }
             let list = chain.receipts(number);

@@ -238,8 +238,14 @@ fn a_peer_that_never_answers_holds_nothing_up_for_good() {
     run(&mut sim, &chain);
     assert!(sim.blamed.is_empty(), "silence is no bad data");
     let mut sim = super::receipting::sim(10, &chain);
-    peer(&mut sim, 1, &chain, Gives::Silence);
+    let only = peer(&mut sim, 1, &chain, Gives::Silence);
+    sim.run_until(5 * S, |sim| sim.plan.progress().requests.timed_out > 0);
+    let state = sim.plan.receipts_state();
+    assert_eq!(state, ReceiptsState::Fetching, "a late answer does not say that there are none");
     sim.run_until(120 * S, |sim| sim.plan.receipts_state() == ReceiptsState::Unavailable);
+    assert!(sim.elapsed() < 20 * S, "{:?}", sim.elapsed());
+    sim.peers.get_mut(&only).unwrap().gives = Gives::Flat;
+    run(&mut sim, &chain);
 }
 
 #[test]

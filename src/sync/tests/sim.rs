@@ -132,7 +132,7 @@ impl Sim {
         let peer = SimPeer {
             chain: chain.clone(),
             manner,
-            gives: if id % 2 == 0 { Gives::Flat } else { Gives::Blooms },
+            gives: if id.is_multiple_of(2) { Gives::Flat } else { Gives::Blooms },
             earliest: 0,
             latest: chain.head().number,
             latency: Duration::from_millis(self.rng.random_range(5..80)),

@@ -37,9 +37,14 @@ impl TestChain {
 
     /// The same, and every transaction leaves a receipt.
     pub(super) fn with_receipts(seed: u64, len: u64) -> Self {
-        let mut chain = Self { receipts: Some(BTreeMap::new()), ..Self::new(seed, 0) };
+        let mut chain = Self::full(Self::new(seed, 0).blocks);
         chain.grow(seed, len);
         chain
+    }
+
+    /// These blocks without transactions; those that are added later leave receipts.
+    pub(super) fn full(blocks: Vec<RawBlock>) -> Self {
+        Self { blocks, receipts: Some(BTreeMap::new()) }
     }
 
     /// The receipts of a block.

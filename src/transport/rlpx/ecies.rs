@@ -69,6 +69,7 @@ pub(super) fn open(secret: &SecretKey, sealed: &[u8], authenticated: &[u8]) -> R
     }
     let sender = PublicKey::from_sec1_bytes(point).map_err(|_| EciesError::Point)?;
     let keys = Keys::derive(&agree(secret, &sender));
+    // B14: in constant time, as every comparison of a tag here.
     if !bool::from(keys.tag(iv, ciphertext, authenticated).ct_eq(tag)) {
         return Err(EciesError::Tag);
     }

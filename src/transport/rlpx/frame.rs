@@ -7,7 +7,7 @@
 use std::fmt;
 
 use aes::Aes256;
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use ctr::Ctr128BE;
 use ctr::cipher::{KeyIvInit, StreamCipher};
 use subtle::ConstantTimeEq;
@@ -101,7 +101,8 @@ impl Egress {
     pub fn body(&mut self, chunk: &[u8], out: &mut BytesMut) {
         debug_assert!(chunk.len() <= self.left, "more data than the header says");
         self.left = self.left.saturating_sub(chunk.len());
-        out.reserve(chunk.len());
+        // With room for the end: a large buffer is not moved for the last few bytes.
+        out.reserve(chunk.len() + self.padding + BLOCK);
         chunk.chunks(STRIDE).for_each(|chunk| self.put(chunk, out));
     }
 
@@ -200,16 +201,16 @@ impl Ingress {
         let arrived = src.len().min(padded);
         self.mac.absorb(src.get(absorbed..arrived).unwrap_or_default());
         absorbed = arrived;
-        if src.len() < padded + BLOCK {
+        let Some(tag) = src.get(padded..padded + BLOCK) else {
             self.expects = Expects::Body { frame_bytes, absorbed };
             self.wanted = padded + BLOCK - src.len();
             return Ok(None);
-        }
-        let mut body = src.split_to(padded);
-        let tag = src.split_to(BLOCK);
-        if !bool::from(self.mac.body().ct_eq(&tag)) {
+        };
+        if !bool::from(self.mac.body().ct_eq(tag)) {
             return Err(FrameError::BodyMac);
         }
+        let mut body = src.split_to(padded);
+        src.advance(BLOCK);
         self.cipher.apply_keystream(&mut body);
         body.truncate(frame_bytes);
         self.expects = Expects::Header;
@@ -219,16 +220,16 @@ impl Ingress {
 
     /// The size that the header at the front of `src` gives, if it is there.
     fn header(&mut self, src: &mut BytesMut) -> Result<Option<usize>, FrameError> {
-        if src.len() < HEADER {
+        let Some((header, tag)) = src.get(..HEADER).and_then(|bytes| bytes.split_first_chunk::<BLOCK>())
+        else {
             self.wanted = HEADER - src.len();
             return Ok(None);
-        }
-        let mut header = [0; BLOCK];
-        header.copy_from_slice(&src.split_to(BLOCK));
-        let tag = src.split_to(BLOCK);
-        if !bool::from(self.mac.header(&header).ct_eq(&tag)) {
+        };
+        let mut header = *header;
+        if !bool::from(self.mac.header(&header).ct_eq(tag)) {
             return Err(FrameError::HeaderMac);
         }
+        src.advance(HEADER);
         self.cipher.apply_keystream(&mut header);
         let [a, b, c, data @ ..] = header;
         let frame_bytes = u32::from_be_bytes([0, a, b, c]) as usize;

@@ -99,7 +99,7 @@ impl<T: AsyncRead + Unpin> Inbound<T> {
     fn on_message(&self, id: u16, payload: Bytes, batches: &mut [Vec<Message>]) -> Result<(), Breach> {
         for (link, batch) in self.links.iter().zip(batches) {
             if let Some(code) = link.shared.code(id) {
-                let body = link.bodies.from_wire(payload).map_err(|_| Breach::Compression)?;
+                let body = link.bodies.off_wire(payload).map_err(|_| Breach::Compression)?;
                 batch.push(Message { code, body });
                 return Ok(());
             }
@@ -110,6 +110,7 @@ impl<T: AsyncRead + Unpin> Inbound<T> {
     /// What belongs to the connection itself. Ids without a meaning are passed over.
     fn on_base(&self, id: u16, payload: &[u8], pings: &mut Window) -> Result<(), MuxEnd> {
         match id {
+            _ if payload.len() > p2p::MESSAGE_BYTES_MAX => Err(MuxEnd::Breach(Breach::TooLarge)),
             p2p::HELLO => Err(MuxEnd::Breach(Breach::Unexpected)),
             p2p::DISCONNECT => {
                 Err(MuxEnd::Disconnected(DisconnectReason::from_code(reason::decode(payload))))

@@ -86,7 +86,7 @@ impl Bodies {
     }
 
     /// As the wire has it. What does not inflate was not made by this exchange.
-    pub(super) fn to_wire(self, body: Bytes) -> Result<Bytes, DecodeError> {
+    pub(super) fn onto_wire(self, body: Bytes) -> Result<Bytes, DecodeError> {
         match self {
             Self::AsTheyAre => Ok(body),
             Self::CompressedOnWire => Ok(snappy::compress(&body)),
@@ -95,7 +95,7 @@ impl Bodies {
     }
 
     /// As the exchange has it. The declared length is checked before anything is inflated.
-    pub(super) fn from_wire(self, body: Bytes) -> Result<Bytes, DecodeError> {
+    pub(super) fn off_wire(self, body: Bytes) -> Result<Bytes, DecodeError> {
         match self {
             Self::AsTheyAre => Ok(body),
             Self::CompressedOnWire => snappy::inflate(&body, PLAIN_BYTES_MAX),
@@ -120,8 +120,8 @@ mod tests {
             (snappy, true, &packed, &packed),
         ] {
             let bodies = Bodies::of(encoding, compresses);
-            assert_eq!(bodies.to_wire(ours.clone()).as_ref(), Ok(wire));
-            assert_eq!(bodies.from_wire(wire.clone()).as_ref(), Ok(ours));
+            assert_eq!(bodies.onto_wire(ours.clone()).as_ref(), Ok(wire));
+            assert_eq!(bodies.off_wire(wire.clone()).as_ref(), Ok(ours));
         }
     }
 
@@ -129,6 +129,6 @@ mod tests {
     fn a_bomb_is_refused_before_it_is_inflated() {
         // The preamble says 16 MiB and one byte.
         let bomb = Bytes::from_static(&[0x81, 0x80, 0x80, 0x08, 0]);
-        assert!(Bodies::CompressedOnWire.from_wire(bomb).is_err());
+        assert!(Bodies::CompressedOnWire.off_wire(bomb).is_err());
     }
 }

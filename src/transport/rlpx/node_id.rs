@@ -43,8 +43,7 @@ impl NodeId {
         }
         let key = libp2p_identity::PublicKey::try_decode_protobuf(multihash.digest()).ok()?;
         let key = key.try_into_secp256k1().ok()?;
-        let (_, xy) = key.to_bytes_uncompressed().split_first().map(|(first, xy)| (*first, xy.to_vec()))?;
-        Self::from_bytes(&xy).ok()
+        Self::from_bytes(key.to_bytes_uncompressed().get(1..)?).ok()
     }
 
     /// `x || y`.

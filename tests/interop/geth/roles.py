@@ -34,9 +34,18 @@ def wait_whole(node, chain, secs):
     node.event("progress", secs, lambda event: event.get("receipts") == chain.head)
 
 
-def whole_follower(lab, chain, enode, *options, **more):
+def whole_follower(lab, chain, address, *options, **more):
     """Our node that ends when it has all blocks and receipts of the chain."""
-    return lab.follower(chain, "--connect", enode, *options, **more)
+    return lab.follower(chain, "--receipts", "required", "--connect", address, *options, **more)
+
+
+def was_whole(node, chain):
+    """Waits for the end of such a node. Its `end` event, which tells that nothing is missing."""
+    end = node.reach_and_end(200)
+    need((end["number"], end["hash"]) == (chain.head, chain.head_hash), f"{node.name} ended with {end}")
+    need(end["receipts"] == {"held": chain.head, "missing": 0}, f"{node.name}: receipts {end['receipts']}")
+    need(end["orphans"] == 0, f"{node.name}: orphans in {end}")
+    return end
 
 
 def payloads():

@@ -1,8 +1,8 @@
 """How fast: our follower beside geth's on one geth, and our node as the server of both."""
 import os, resource, statistics, time
 from dataclasses import dataclass
-from geth import LISTEN_LIBP2P, LISTEN_RLPX, LONG, NEW, Lab, eventually, need
-from roles import wait_whole, whole_follower
+from geth import LISTEN_LIBP2P, LISTEN_RLPX, LONG, NEW, Lab, eventually
+from roles import wait_whole, was_whole, whole_follower
 
 RUNS = 3
 # Without state geth stops before the pivot, 64 blocks below the head.
@@ -20,11 +20,10 @@ class Run:
 def ours(lab, address):
     """Our follower, from its first dial to the verified head with every receipt."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    end = whole_follower(lab, LONG, address).reach_and_end(200)
+    end = was_whole(whole_follower(lab, LONG, address), LONG)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    need(end.get("receipts") == {"held": LONG.head, "missing": 0}, f"receipts {end.get('receipts')}")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Run(end["ms"] / 1000, cpu, end["bytes_in"] / 1e6)
+    return Run(max(end["ms"], end["receipts_ms"]) / 1000, cpu, end["bytes_in"] / 1e6)
 
 
 def geths(lab, enode, there):

@@ -9,6 +9,7 @@ use trunkline::transport::addr::Endpoint;
 use trunkline::{Config, PeerAddr, PeerId};
 
 use super::discovery::DiscoveryOptions;
+use super::receipts::ReceiptsOption;
 use super::trace::TraceOptions;
 use crate::duration;
 use crate::failure::Failure;
@@ -54,6 +55,18 @@ pub(crate) struct NodeArgs {
     /// Ends with exit code 0 when the verified head is at least this block.
     #[arg(long, value_name = "N")]
     pub(super) until_block: Option<u64>,
+    /// Whether receipts are fetched, and whether --until-block waits for them.
+    ///
+    /// auto: fetched as far as peers have them; at --until-block, those up to it are waited for while
+    /// some connected peer gives them. required: --until-block waits until they are complete.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "auto|none|required",
+        default_value = "auto",
+        hide_possible_values = true
+    )]
+    pub(super) receipts: ReceiptsOption,
     /// Ends with exit code 1 when --until-block was not reached in this time. Default: never.
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, requires = "until_block")]
     pub(super) timeout: Option<Duration>,
@@ -156,6 +169,7 @@ mod tests {
     fn options_have_their_defaults_and_may_repeat() {
         let args = parse("").unwrap();
         assert_eq!((args.chain.as_str(), args.until_block, args.ttl), ("dev", None, None));
+        assert_eq!(args.receipts, ReceiptsOption::Auto);
         assert!(args.config().unwrap().listen.is_empty());
         let args = parse("--listen /ip4/127.0.0.1/tcp/0 --listen /ip6/::1/tcp/1 --max-peers 9").unwrap();
         let config = args.config().unwrap();
@@ -190,6 +204,7 @@ mod tests {
             "--no-trace --trace-ui",
             "--eth-versions 67",
             "--eth-versions 68,71",
+            "--receipts some",
             "--anchor 0x1234",
             "--head head",
         ] {

@@ -9,6 +9,7 @@ use trunkline::chain::BlockRef;
 use trunkline::sync::Progress;
 use trunkline::{Disconnected, PeerAddr, PeerHandle, PeerId, Wire};
 
+use super::receipts::ReceiptsSum;
 use crate::escape::escape;
 
 /// Something that is told on stdout.
@@ -53,13 +54,16 @@ pub(super) struct End {
     pub(super) bytes_out: u64,
     /// From the first dial to the verified head.
     pub(super) took: Duration,
+    /// What became of the receipts.
+    pub(super) receipts: ReceiptsSum,
 }
 
 impl Event {
     /// The end of a node that was stopped before it began.
     pub(super) fn nothing_done(head: BlockRef) -> Self {
         let requests = vec![("ok", 0), ("timed_out", 0)];
-        Self::End(End { head, requests, orphans: 0, bytes_in: 0, bytes_out: 0, took: Duration::ZERO })
+        let (took, receipts) = (Duration::ZERO, ReceiptsSum::default());
+        Self::End(End { head, requests, orphans: 0, bytes_in: 0, bytes_out: 0, took, receipts })
     }
 
     /// One object, with the fields of the command line's contract.
@@ -92,8 +96,10 @@ impl Event {
                 "event": "peer-down", "peer": peer.to_string(), "side": ended.side.to_string(),
                 "reason": ended.reason.to_string(),
             }),
-            Self::Progress(Progress { headers, bodies, target, rate_blocks_per_s, eta, .. }) => json!({
-                "event": "progress", "headers": headers, "bodies": bodies, "target": target,
+            Self::Progress(Progress {
+                headers, bodies, receipts, target, rate_blocks_per_s, eta, ..
+            }) => json!({
+                "event": "progress", "headers": headers, "bodies": bodies, "receipts": receipts, "target": target,
                 "blocks_per_s": rate_blocks_per_s.round(), "eta_ms": eta.map(millis),
             }),
             Self::Head(head) => {
@@ -106,6 +112,8 @@ impl Event {
                     "event": "end", "number": end.head.number, "hash": end.head.hash.to_string(),
                     "requests": Value::Object(requests.collect()), "orphans": end.orphans,
                     "bytes_in": end.bytes_in, "bytes_out": end.bytes_out, "ms": millis(end.took),
+                    "receipts": {"held": end.receipts.held, "missing": end.receipts.missing},
+                    "receipts_ms": millis(end.receipts.took),
                 })
             }
         }
@@ -128,18 +136,22 @@ impl Event {
                 format!("peer up    {id} {direction} {} {} {protocols}", peer.wire(), agent(peer))
             }
             Self::PeerDown { peer, ended } => format!("peer down  {peer} {ended}"),
-            Self::Progress(Progress { headers, bodies, target, rate_blocks_per_s, .. }) => {
-                let rate = rate_blocks_per_s;
-                format!("progress   {bodies} blocks and {headers} headers of {target}, {rate:.0} blocks/s")
+            Self::Progress(Progress { headers, bodies, receipts, target, rate_blocks_per_s, .. }) => {
+                let (rate, up_to) = (rate_blocks_per_s, target);
+                format!(
+                    "progress   {bodies} blocks, {headers} headers, receipts to {receipts} of {up_to}, {rate:.0} blocks/s"
+                )
             }
             Self::Head(head) => format!("head       {}", block(head)),
             Self::Error(error) => format!("error      {error}"),
             Self::End(end) => {
                 let requests = end.requests.iter().map(|(name, count)| format!("{count} {name}"));
                 format!(
-                    "end        {} after {} ms; requests: {}; {} B in, {} B out",
+                    "end        {} after {} ms; receipts of {} blocks, {} missing; requests: {}; {} B in, {} B out",
                     block(&end.head),
                     millis(end.took),
+                    end.receipts.held,
+                    end.receipts.missing,
                     requests.collect::<Vec<_>>().join(", "),
                     end.bytes_in,
                     end.bytes_out
@@ -197,10 +209,10 @@ mod tests {
             "event enode peer port",
             "event blocks number hash ms",
             "event peer side reason",
-            "event headers bodies target",
+            "event headers bodies receipts target",
             "event number hash",
             "event error",
-            "event number hash requests orphans bytes_in bytes_out ms",
+            "event number hash requests orphans bytes_in bytes_out ms receipts receipts_ms",
             "event addr",
             "event file reason",
         ];

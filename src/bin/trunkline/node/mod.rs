@@ -2,7 +2,7 @@
 //!
 //! Reading order: `args.rs` (options), `chain.rs` (what is served from the start), `identity.rs`
 //! (who we are), `run.rs` (from the first dial to the last line), `event.rs` and `output.rs` (what is printed),
-//! `limits.rs` (`--print-limits`). Everything that can be unusable is looked at before anything is
+//! `receipts.rs` (whether they are waited for), `limits.rs` (`--print-limits`). Everything that can be unusable is looked at before anything is
 //! written or bound.
 
 mod args;
@@ -13,6 +13,7 @@ mod event;
 mod identity;
 mod limits;
 mod output;
+mod receipts;
 mod run;
 mod trace;
 

@@ -24,6 +24,7 @@ use super::ends::{Ends, Why};
 use super::event::{End, Event};
 use super::identity::Identity;
 use super::output::Output;
+use super::receipts::ReceiptsWatch;
 use crate::duration;
 use crate::escape::escape;
 use crate::failure::Failure;
@@ -37,7 +38,8 @@ const TELL_EVERY: Duration = Duration::from_millis(200);
 pub(super) fn sync_config(args: &NodeArgs, anchor: Option<B256>) -> SyncConfig {
     // Only the development chain chooses between branches by their weight.
     let heaviest = args.chain == ChainSpec::dev().name();
-    SyncConfig { trusted_head: args.head, anchor, heaviest, ..SyncConfig::default() }
+    let receipts = args.receipts.policy();
+    SyncConfig { trusted_head: args.head, anchor, heaviest, receipts, ..SyncConfig::default() }
 }
 
 /// What a node's end means for the exit code.
@@ -80,7 +82,8 @@ pub(super) struct Node {
     head: BlockRef,
     /// What was told last.
     told_head: BlockRef,
-    told: (u64, u64, u64),
+    told: (u64, u64, u64, u64),
+    receipts: ReceiptsWatch,
     told_dumps: usize,
 }
 
@@ -132,7 +135,8 @@ impl Node {
             head_at: None,
             head,
             told_head: head,
-            told: (0, 0, 0),
+            told: (0, 0, 0, 0),
+            receipts: ReceiptsWatch::new(args.receipts, args.until_block),
             told_dumps: 0,
         };
         node.connect(&args.connect).await;
@@ -178,8 +182,10 @@ impl Node {
             drop(self.output.print(&Event::Error(failure.to_string())));
         }
         // If nobody reads it any more, the exit code still tells.
-        drop(self.output.print(&Event::End(End { head, requests, orphans, bytes_in, bytes_out, took })));
-        exported.and(verdict(why, self.until_block, head))
+        let receipts = self.receipts.sum(&self.store, self.dialled);
+        let end = End { head, requests, orphans, bytes_in, bytes_out, took, receipts };
+        drop(self.output.print(&Event::End(end)));
+        exported.and(verdict(why, self.until_block, head)).and_then(|()| self.receipts.verdict(&self.store))
     }
 
     fn show_ui(&mut self) -> io::Result<()> {
@@ -231,7 +237,7 @@ impl Node {
         let mut syncing = true;
         let mut moved = false;
         loop {
-            if self.until_block.is_some_and(|until| self.head.number >= until) {
+            if self.receipts.is_enough(self.head, &self.sync.progress(), syncing) {
                 return Ok(Why::Reached);
             }
             tokio::select! {
@@ -274,6 +280,7 @@ impl Node {
     }
 
     fn on_progress(&mut self) {
+        self.receipts.on_progress(&self.sync.progress());
         let head = self.store.status().latest;
         if head != self.head {
             self.head = head;
@@ -284,7 +291,7 @@ impl Node {
 
     fn tell(&mut self) -> io::Result<()> {
         let progress = self.sync.progress();
-        let told = (progress.headers, progress.bodies, progress.target);
+        let told = (progress.headers, progress.bodies, progress.receipts, progress.target);
         if std::mem::replace(&mut self.told, told) != told && progress.target > 0 {
             self.output.print(&Event::Progress(progress))?;
         }

@@ -168,3 +168,99 @@ fn an_incomplete_answer_without_a_receipt_is_malformed() {
     let neither = snappy::compress(&crate::wire::fixtures::unhex("c30902c0"));
     assert_eq!(asked.decode_answer(70, neither), Err(malformed));
 }
+
+/// E1, E3: the answers that eth/70 brought, cut anywhere, and with any byte changed.
+#[test]
+fn receipts_in_parts_survive_truncation_and_junk() {
+    let flat = receipts::flatten(&consensus_receipts(&typed_receipts())).unwrap();
+    let empty = Bytes::from_static(&[0xc0]);
+    let asked = GetReceipts::new(hashes(3));
+    let lists = [flat.clone(), empty, flat];
+    for (version, incomplete) in [(69, false), (70, false), (70, true)] {
+        let plain = encode_receipt_lists(version, 9, &lists, incomplete);
+        for cut in 0..plain.len() {
+            let body = snappy::compress(&plain[..cut]);
+            assert!(asked.decode_answer(version, body.clone()).is_err(), "cut at {cut}");
+            assert!(asked.clone().raw().decode_answer(version, body).is_err(), "cut at {cut}");
+        }
+        let mut junk = Junk::seeded(u64::from(version));
+        let mut read = 0;
+        for _ in 0..2_000 {
+            let mut bytes = plain.to_vec();
+            let at = junk.below(bytes.len());
+            bytes[at] = junk.next() as u8;
+            let body = snappy::compress(&bytes);
+            let typed = asked.decode_answer(version, body.clone());
+            // What is read as values can be had raw, and that is what came.
+            let Ok(raw) = asked.clone().raw().decode_answer(version, body) else {
+                assert!(typed.is_err(), "byte {at}");
+                continue;
+            };
+            let again = encode_receipt_lists(version, 9, &raw.blocks, raw.last_incomplete);
+            assert_eq!(again[4..], bytes[4..], "byte {at}");
+            if let Ok(typed) = typed {
+                read += 1;
+                assert_eq!(typed.last_incomplete, raw.last_incomplete);
+                let counts = raw.blocks.iter().map(|list| receipts::count(list).unwrap());
+                assert!(typed.blocks.iter().map(Vec::len).eq(counts));
+            }
+        }
+        assert!(read > 40, "junk that is read at all: {read}");
+    }
+}
+
+/// Nothing but junk, as a list or not, to every decoder of an answer.
+#[test]
+fn junk_alone_is_never_an_answer_that_panics() {
+    let mut junk = Junk::seeded(70);
+    for _ in 0..20_000 {
+        let inner = junk.bytes(40);
+        let framed = super::super::fixtures::list_of(&[&[9], &inner]);
+        for plain in [&inner[..], &framed[..]] {
+            let body = snappy::compress(plain);
+            for version in [68, 69, 70] {
+                let _ = GetReceipts::new(hashes(2)).decode_answer(version, body.clone());
+                let _ = GetReceipts::new(hashes(2)).raw().decode_answer(version, body.clone());
+                let _ = Query::decode(version, GetReceipts::CODE, plain);
+            }
+        }
+    }
+}
+
+/// The most memory that decoding takes at once, in bytes.
+fn peak(decode: impl FnOnce()) -> u64 {
+    allocation_counter::measure(decode).bytes_max
+}
+
+/// E5: raw lists cost the message itself; values cost what is documented, for the densest lists.
+#[test]
+fn what_an_answer_costs_in_memory_is_bounded() {
+    let asked = GetReceipts::new(hashes(1_024));
+    let raw = asked.clone().raw();
+    let small = 64 * 1024;
+    // As many lists as there can be, empty; then one list of the smallest receipts; then one of the
+    // smallest logs.
+    let empty = vec![Bytes::from_static(&[0xc0]); 1_024];
+    let receipt = [0xc4, 0x80, 0x80, 0x80, 0xc0];
+    let receipts = super::super::fixtures::list_of(&vec![&receipt[..]; 100_000]);
+    let mut log = vec![0xd7, 0x94];
+    log.extend([7; 20]);
+    log.extend([0xc0, 0x80]);
+    let logs = super::super::fixtures::list_of(&vec![&log[..]; 50_000]);
+    let logs = super::super::fixtures::list_of(&[&[0x80], &[0x80], &[0x80], &logs]);
+    let logs = super::super::fixtures::list_of(&[&logs]);
+    let cases = [(empty, 0), (vec![receipts], 100_000 * 400), (vec![logs.clone()], 4 * logs.len() as u64)];
+    for (lists, values) in cases {
+        let plain = encode_receipt_lists(70, 9, &lists, false);
+        let (body, len) = (snappy::compress(&plain), plain.len() as u64);
+        let as_it_came = peak(|| drop(raw.decode_answer(70, body.clone()).unwrap()));
+        assert!(as_it_came <= len + small, "{as_it_came} for {len} bytes");
+        let typed = peak(|| drop(asked.decode_answer(70, body).unwrap()));
+        assert!(typed <= len + values + small, "{typed} for {len} bytes");
+    }
+    let too_many = super::super::fixtures::list_of(&vec![&receipt[..]; receipts::RECEIPTS_MAX + 1]);
+    let plain = encode_receipt_lists(70, 9, &[too_many], false);
+    let (body, len) = (snappy::compress(&plain), plain.len() as u64);
+    let refused = peak(|| assert!(asked.decode_answer(70, body).is_err()));
+    assert!(refused <= len + small, "refused before a vector is made: {refused}");
+}

@@ -104,7 +104,7 @@ fn a_status_that_disagrees_is_refused_for_its_own_reason() {
         change(&mut theirs);
         eth.accept(version, body(&theirs))
     };
-    for version in [68, 69] {
+    for version in [68, 69, 70] {
         let fork_id = ForkId { hash: ForkHash([1, 2, 3, 4]), next: 0 };
         assert_eq!(refusal(version, &|_| {}), Ok(()));
         assert_eq!(refusal(version, &|s| s.network_id += 1), Err(DisconnectReason::NetworkMismatch));
@@ -193,14 +193,19 @@ async fn a_range_is_announced_from_eth_69_on_when_it_is_due() {
     let (eth, chain) = eth(FakeChain::of(5));
     let (_, old) = join(&eth, &chain, 1, 68);
     let (_, new) = join(&eth, &chain, 2, 69);
+    let (_, newest) = join(&eth, &chain, 3, 70);
     let move_to = |number| chain.set(|status: &mut ChainStatus| status.latest = elsewhere(number));
-    for (number, due) in [(36, 0), (37, 1), (68, 0), (69, 1), (68, 1), (68, 0)] {
+    for (number, due) in [(36, 0), (37, 2), (68, 0), (69, 2), (68, 2), (68, 0)] {
         move_to(number);
         assert_eq!(eth.announce_range_if_due(), due, "at {number}");
     }
-    assert_eq!(eth.announce_range(), 1);
+    assert_eq!(eth.announce_range(), 2);
     assert!(old.sent.lock().unwrap().is_empty());
-    assert_eq!(new.sent.lock().unwrap().len(), 4);
+    for outlet in [new, newest] {
+        let sent = outlet.sent.lock().unwrap();
+        assert_eq!(sent.len(), 4);
+        assert!(sent.iter().all(|message| message.code == code::BLOCK_RANGE_UPDATE));
+    }
 }
 
 /// devp2p section 9: the session ends and the claim stays as it was.

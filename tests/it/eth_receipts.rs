@@ -11,7 +11,7 @@ use trunkline::error::RequestError;
 use trunkline::offload::BlockingThreads;
 use trunkline::protocols::eth::{Chain, Eth, GetReceipts, ReceiptLists, receipts};
 use trunkline::sync::{ChainStore as _, MemoryStore};
-use trunkline::{Config, Keypair, Network, PeerAddr, PeerHandle};
+use trunkline::{Config, Keypair, Network, PeerHandle};
 
 use crate::support::{Over, within};
 
@@ -69,7 +69,7 @@ async fn receipts_come_in_the_form_of_each_version_and_have_their_roots() {
         let store = store();
         let server = node(store.clone(), version, "/ip4/127.0.0.1/tcp/0").await;
         let client = node(self::store(), version, "").await;
-        let to = PeerAddr::try_from(server.listening()[0].clone()).expect("an address");
+        let to = server.listening()[0].clone();
         let peer = client.dial(to).await.expect("connects");
 
         let answer = lists(&peer, GetReceipts::new(hashes(&store, 1))).await;
@@ -114,7 +114,7 @@ async fn a_block_with_more_receipts_than_fit_in_ten_mebibytes_arrives_in_each_ve
         store.put_receipts(vec![(block, large.clone())]).expect("held");
         let server = node(store.clone(), version, "/ip4/127.0.0.1/tcp/0").await;
         let client = node(self::store(), version, "").await;
-        let to = PeerAddr::try_from(server.listening()[0].clone()).expect("an address");
+        let to = server.listening()[0].clone();
         let peer = client.dial(to).await.expect("connects");
 
         let first = lists(&peer, GetReceipts::new(hashes(&store, 1))).await;
