@@ -44,6 +44,11 @@ impl Bonds {
         self.answered.put(place, now);
     }
 
+    /// A question of ours to there has got no answer: perhaps our proof never arrived.
+    pub fn on_unanswered(&mut self, place: &Place) {
+        self.answered.pop(place);
+    }
+
     /// Whether packets from there may get an answer that is larger than they are.
     pub fn is_proved(&mut self, now: Instant, place: &Place) -> bool {
         self.proved.get(place).is_some_and(|at| now.saturating_duration_since(*at) < PROOF)

@@ -161,10 +161,6 @@ pub fn decode(bytes: &[u8]) -> Result<Received, PacketError> {
     }
     // Read before the signature is checked: an unknown type or malformed data costs nothing more.
     let packet = decode_data(kind, data)?;
-    // Ethereum's own v of 27 and 28, and the two of points beyond the order, are not discv4's.
-    if signature.last().is_none_or(|&v| v > 1) {
-        return Err(PacketError::Signature);
-    }
     let from = recover(signature, &keccak256(content).0).map_err(|_| PacketError::Signature)?;
     if let Packet::EnrResponse { record, .. } = &packet
         && super::node::record_id(record) != Some(from)

@@ -52,6 +52,8 @@ async fn a_node_is_found_over_discv4_with_its_record() {
     let found = found(&mut here.finds(), &there, Via::V4).await;
     assert_eq!(found.record.as_deref(), Some(&there.local_record()));
     assert_eq!(found.node.tcp, 4001);
+    // Told again to who comes later.
+    self::found(&mut here.finds(), &there, Via::V4).await;
     // And a third that knows only the first one.
     let third = start(3, config(true, false, vec![enode(&there)])).await;
     self::found(&mut third.finds(), &here, Via::V4).await;

@@ -106,6 +106,7 @@ impl V5 {
                 () = check => self.check(),
                 event = self.events.recv() => {
                     if let Some(Event::SessionEstablished(record, _)) = &event
+                        && self.discv5.ip_mode().get_contactable_addr(record).is_some()
                         && self.to_check.len() + self.checking.len() < CHECKS_MAX
                     {
                         self.to_check.push_back((Instant::now() + CHECK_AFTER, record.clone()));

@@ -118,8 +118,9 @@ fn refused(error: &clap::Error) -> ExitCode {
 
 fn log_to_stderr(verbose: u8) {
     let level = match verbose {
-        // Where a dump of the flight recorder went is always told.
-        0 => "error,trunkline::trace=warn",
+        // Where a dump of the flight recorder went is always told. What discv5 calls an error is often
+        // only what a stranger has sent.
+        0 => "error,discv5=off,trunkline::trace=warn",
         1 => "info",
         2 => "debug",
         _ => "trace",

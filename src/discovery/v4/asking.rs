@@ -126,6 +126,10 @@ impl V4 {
         let overdue: Vec<(NodeHash, Kind)> = overdue.map(|(key, _)| *key).collect();
         for key in overdue {
             let Some(pending) = self.pending.remove(&key) else { continue };
+            if key.1 != Kind::Ping && !pending.is_answered {
+                // The next question begins with a ping, so that a proof that got lost is given again.
+                self.bonds.on_unanswered(&(key.0, udp_addr(&pending.node)));
+            }
             match key.1 {
                 // Only silence where we know it to be: anybody can name a node at a wrong address, or
                 // repeat its ping from one.

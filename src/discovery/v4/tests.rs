@@ -14,6 +14,8 @@ struct Net {
     events: Vec<(SocketAddr, Event)>,
     /// Packets to addresses where no machine is.
     stray: Vec<Outgoing>,
+    /// The next pong to this address gets lost.
+    loses_pong_to: Option<SocketAddr>,
 }
 
 fn local(node: &Node, number: u32) -> Local {
@@ -26,7 +28,7 @@ fn local(node: &Node, number: u32) -> Local {
 impl Net {
     fn new() -> Self {
         let now = Now { at: Instant::now() + Duration::from_secs(1000), unix_s: UNIX };
-        Self { now, machines: BTreeMap::new(), events: Vec::new(), stray: Vec::new() }
+        Self { now, machines: BTreeMap::new(), events: Vec::new(), stray: Vec::new(), loses_pong_to: None }
     }
 
     /// The machine of `number`, at an address of its own.
@@ -59,6 +61,11 @@ impl Net {
                 return;
             }
             for (from, packet) in sent {
+                let is_pong = packet.bytes.get(97) == Some(&2);
+                if is_pong && self.loses_pong_to == Some(packet.to) {
+                    self.loses_pong_to = None;
+                    continue;
+                }
                 match self.machines.get_mut(&packet.to) {
                     Some(machine) => machine.on_packet(self.now, from, &packet.bytes),
                     None => self.stray.push(packet),
@@ -414,6 +421,20 @@ fn who_came_to_us_is_asked_for_nothing_at_first() {
     let asked: Vec<Packet> =
         net.stray.iter().map(|packet| packet::decode(&packet.bytes).unwrap().packet).collect();
     assert!(asked.iter().any(|packet| matches!(packet, Packet::EnrRequest { .. })), "{asked:?}");
+}
+
+/// The other side has no proof of us and drops what we ask, and we cannot know: so we begin anew.
+#[test]
+fn a_proof_that_got_lost_is_given_again() {
+    let mut net = Net::new();
+    let us = net.add(0, vec![node(1)]);
+    let there = net.add(1, Vec::new());
+    net.loses_pong_to = Some(there);
+    net.run(Duration::from_secs(1));
+    assert_eq!((net.loses_pong_to, net.at(there).bonds.len()), (None, 0));
+    net.run(Duration::from_secs(5));
+    assert_eq!(net.at(there).bonds.len(), 1);
+    assert!(net.events.iter().any(|(at, event)| *at == us && matches!(event, Event::Record(..))));
 }
 
 /// M1: junk of every length is ignored, and changes nothing.
