@@ -156,6 +156,9 @@ pub enum DisconnectReason {
     SubstreamClosed,
     /// The session actor died of a panic in this process.
     Panicked,
+    /// What the peer's own protocol decided, eth mostly: another network, genesis or fork, or
+    /// something it did not like (devp2p's 0x10, which says no more).
+    Subprotocol,
     /// A reason the peer sent that has no name here.
     Other(u8),
 }
@@ -176,7 +179,7 @@ impl DisconnectReason {
             Self::UnexpectedIdentity => 0x09,
             Self::SelfConnection => 0x0a,
             Self::TimedOut(_) => 0x0b,
-            Self::NetworkMismatch | Self::GenesisMismatch | Self::ForkMismatch => 0x10,
+            Self::NetworkMismatch | Self::GenesisMismatch | Self::ForkMismatch | Self::Subprotocol => 0x10,
             Self::Other(code) => code,
         }
     }
@@ -196,6 +199,7 @@ impl DisconnectReason {
             0x09 => Self::UnexpectedIdentity,
             0x0a => Self::SelfConnection,
             0x0b => Self::TimedOut(Deadline::Ping),
+            0x10 => Self::Subprotocol,
             other => Self::Other(other),
         }
     }
@@ -242,6 +246,9 @@ impl fmt::Display for DisconnectReason {
             Self::BadData => f.write_str("bad data"),
             Self::SubstreamClosed => f.write_str("substream closed"),
             Self::Panicked => f.write_str("session panicked"),
+            Self::Subprotocol => {
+                f.write_str("refused by the peer's protocol (0x10: often another network, genesis or fork)")
+            }
             Self::Other(code) => write!(f, "reason {code:#04x}"),
         }
     }

@@ -88,7 +88,7 @@ fn a_wrong_beginning_ends_the_session_for_its_own_reason() {
     let refused = Disconnected::local(DisconnectReason::GenesisMismatch);
     assert_eq!((pair.b.ended(), pair.b.ups.len(), pair.b.serving.len()), (Some(refused), 0, 0));
     assert_eq!(pair.b.outcomes[&7], [Err(Failure::Disconnected(refused))]);
-    assert_eq!(pair.a.ended(), Some(Disconnected::remote(DisconnectReason::Other(0x10))));
+    assert_eq!(pair.a.ended(), Some(Disconnected::remote(DisconnectReason::Subprotocol)));
 }
 
 /// eth-stream section 3: a Disconnect may come first, and nothing after it is read.

@@ -24,7 +24,8 @@ use crate::wire::segment::Message;
 
 /// Messages of one batch.
 const BATCH_MESSAGES: usize = 64;
-/// Bytes read between two yields to other tasks.
+/// Bytes read between two yields to other tasks; and those of a batch, as its exchange has them,
+/// after which it takes no further message.
 const TURN_BYTES: usize = 64 << 10;
 /// Pings of a peer in [`PING_SPAN`].
 const PINGS_MAX: usize = 100;
@@ -89,7 +90,11 @@ impl<T: AsyncRead + Unpin> Inbound<T> {
 
     /// Takes the frames that have arrived, into the batches. `true`: there may be more of them.
     fn decode(&mut self, batches: &mut [Vec<Message>], pings: &mut Window) -> Result<bool, MuxEnd> {
+        let mut bytes = 0;
         for _ in 0..BATCH_MESSAGES {
+            if bytes >= TURN_BYTES {
+                break;
+            }
             // A frame that fails its MAC could be anybody's.
             let frame = self.ingress.decode(&mut self.buffer).map_err(|_| MuxEnd::Breach(Breach::Framing))?;
             let Some(frame) = frame else {
@@ -102,18 +107,20 @@ impl<T: AsyncRead + Unpin> Inbound<T> {
             if id < p2p::BASE {
                 self.on_base(id, &payload, pings)?;
             } else {
-                self.on_message(id, payload, batches).map_err(MuxEnd::Breach)?;
+                bytes += self.on_message(id, payload, batches).map_err(MuxEnd::Breach)?;
             }
         }
         Ok(true)
     }
 
-    fn on_message(&self, id: u16, payload: Bytes, batches: &mut [Vec<Message>]) -> Result<(), Breach> {
+    /// Puts a message into the batch of its exchange; its size there.
+    fn on_message(&self, id: u16, payload: Bytes, batches: &mut [Vec<Message>]) -> Result<usize, Breach> {
         for (link, batch) in self.links.iter().zip(batches) {
             if let Some(code) = link.shared.code(id) {
                 let body = link.bodies.off_wire(payload).map_err(|_| Breach::Compression)?;
+                let bytes = body.len();
                 batch.push(Message { code, body });
-                return Ok(());
+                return Ok(bytes);
             }
         }
         Err(Breach::UnknownCode)
@@ -140,5 +147,48 @@ impl<T: AsyncRead + Unpin> Inbound<T> {
             }
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::io::{AsyncReadExt, AsyncWriteExt};
+    use futures::task::noop_waker_ref;
+
+    use super::*;
+    use crate::testing::rlpx::direction;
+    use crate::transport::pipe;
+    use crate::wire::snappy;
+
+    /// What an exchange does not take is not read either, however small it is on the wire.
+    #[tokio::test]
+    async fn an_exchange_that_takes_nothing_stops_the_reading() {
+        const PLAIN: usize = 1 << 20;
+        let (near, mut far) = pipe::pair(1 << 20, Duration::ZERO);
+        let (mut frames, ingress) = direction(1 << 20);
+        let (inbox, mut exchange) = mpsc::channel(1);
+        let shared = Shared { index: 0, offset: p2p::BASE, messages: 1 };
+        let link = Link { shared, offset: p2p::BASE, inbox, bodies: Bodies::CompressedOnWire };
+        let inbound = Inbound {
+            io: near.split().0,
+            ingress,
+            buffer: BytesMut::new(),
+            links: vec![link],
+            post: Post::default(),
+            trace: ConnTrace::off(),
+        };
+        let packed = snappy::compress(&vec![0; PLAIN]);
+        for _ in 0..16 {
+            far.write_all(&frames.message(p2p::BASE, &packed)).await.expect("room in the pipe");
+        }
+        let mut running = Box::pin(inbound.run());
+        let mut cx = std::task::Context::from_waker(noop_waker_ref());
+        for _ in 0..100 {
+            assert!(running.as_mut().poll(&mut cx).is_pending());
+        }
+        // One batch waits, one is in hand: each of one message, because that is enough bytes.
+        let first = exchange.try_recv().expect("a batch");
+        assert_eq!(first.iter().map(|message| message.body.len()).sum::<usize>(), PLAIN);
+        assert!(exchange.try_recv().is_err(), "nothing else was inflated");
     }
 }

@@ -28,8 +28,9 @@ use crate::transport::upgrade::{Counted, Step as Traced};
 use crate::transport::{Connection, TransportLimits};
 use crate::wire::reason;
 
-/// Batches of messages that may wait for their exchange; then the socket is not read.
-const BATCHES_MAX: usize = 4;
+/// Batches of messages that may wait for their exchange; then the socket is not read. One: a batch
+/// may hold the largest message there is.
+const BATCHES_MAX: usize = 1;
 
 /// Authenticates a socket and agrees on capabilities, within the upgrade deadline.
 ///
