@@ -1,7 +1,7 @@
 //! Finding nodes: discv4, discv5, static lists, and whom to dial of those found.
 //!
 //! Owns: the UDP socket, the table of nodes, our record, the dial schedule. Never: a connection to a
-//! peer; whom the schedule chooses is dialled by whoever hands in a [`feed::Dials`]. Pure are
+//! peer; whom the schedule chooses is dialled by whoever hands in a [`Dials`]. Pure are
 //! [`packet`], [`table`], [`bonds`], [`limiter`], [`lookup`], [`v4`] and [`dial`]; [`service`] and
 //! [`mod@feed`] are the tasks that carry out what those decide.
 //!
@@ -12,6 +12,7 @@
 //! ```
 
 pub mod bonds;
+pub mod config;
 pub mod dial;
 pub mod dice;
 pub mod feed;
@@ -30,11 +31,12 @@ pub mod table;
 pub mod v4;
 mod v5;
 
+pub use config::{DiscoveryConfig, DiscoveryError};
 pub use dial::{DialConfig, DialSchedule};
 pub use feed::{Dials, feed};
 pub use node::{Bootnode, BootnodeError, Node};
 pub use record::ForkEntry;
-pub use service::{Discovery, DiscoveryConfig, DiscoveryError};
+pub use service::Discovery;
 pub use source::{AllSources, Finds, Found, NodeSource, StaticNodes, Via};
 pub use v5::V5Error;
 
