@@ -44,8 +44,9 @@
 //!
 //! # Features
 //!
-//! `eth` and `metrics` are on by default; without them the crate builds without alloy. `cli` adds
-//! what the binary needs, `test-util` the module `testing`.
+//! `eth`, `metrics` and `trace-tools` are on by default; without `eth` the crate builds without
+//! most of alloy. `rlpx` adds devp2p's wire, `discovery` discv4 and discv5, `cli` what the binary
+//! needs, `test-util` the module `testing`.
 
 mod actor;
 #[cfg(feature = "eth")]

@@ -53,7 +53,8 @@ struct Options {
     /// Genesis and forks of the file. Default: sepolia for .era1, else the genesis.json beside it.
     #[arg(long, value_name = "dev|sepolia|FILE", requires = "import")]
     chain: Option<String>,
-    /// What the nodes talk over: TCP with noise and yamux, or pipes within the process.
+    /// What the nodes talk over: TCP with noise and yamux, devp2p's RLPx (with
+    /// the feature rlpx), or pipes within the process.
     #[arg(long, default_value = "libp2p")]
     wire: Wire,
     /// Writes the trace of each node into this folder, a.jsonl and b.jsonl, and says what to ask them.
@@ -68,6 +69,7 @@ struct Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Wire {
     Libp2p,
+    Rlpx,
     Memory,
 }
 
@@ -75,6 +77,7 @@ impl Wire {
     fn listen_addr(self) -> &'static str {
         match self {
             Self::Libp2p => "/ip4/127.0.0.1/tcp/0",
+            Self::Rlpx => "/ip4/127.0.0.1/tcp/0/rlpx",
             Self::Memory => "/memory/0",
         }
     }

@@ -48,8 +48,7 @@ impl Node {
 
     /// Where it listens.
     pub(crate) fn listening(&self) -> Result<PeerAddr, String> {
-        let addr = self.network.listening().into_iter().next().ok_or("the node does not listen")?;
-        PeerAddr::try_from(addr).map_err(|error| error.to_string())
+        self.network.listening().into_iter().next().ok_or_else(|| "the node does not listen".to_owned())
     }
 
     /// Connects to a peer and follows its chain until the handle says stop.

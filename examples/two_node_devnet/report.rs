@@ -144,6 +144,7 @@ impl Report {
     fn wire_name(&self) -> &'static str {
         match self.wire {
             Wire::Libp2p => "libp2p",
+            Wire::Rlpx => "rlpx",
             Wire::Memory => "memory",
         }
     }

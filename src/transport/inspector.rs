@@ -9,6 +9,7 @@ use futures::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::frame_tap::{FrameTap, Sign, TapLimits, Violation};
+use super::write_watch::WriteWatch;
 use crate::ids::Direction;
 use crate::trace::{ConnTrace, Event, Kind};
 
@@ -68,40 +69,12 @@ pub(crate) struct Inspector<T> {
     /// The readers had a turn since the last read.
     paused: bool,
     trace: ConnTrace,
-    /// Since when the socket takes no bytes.
-    blocked: Option<Instant>,
-    /// Bytes were written since the last flush.
-    unflushed: bool,
+    watch: WriteWatch,
 }
 
 impl<T> Inspector<T> {
     pub(crate) fn new(io: T, tap: SharedTap, trace: ConnTrace) -> Self {
-        Self { io, tap, paused: false, trace, blocked: None, unflushed: false }
-    }
-
-    /// The socket took bytes, or takes none now.
-    fn on_write(&mut self, written: Option<usize>) {
-        if !self.trace.is_on() {
-            return;
-        }
-        let now = Instant::now();
-        match (written, self.blocked) {
-            (None, None) => {
-                self.blocked = Some(now);
-                self.trace.record_at(now.into_std(), || Event::new(Kind::SocketBlocked));
-            }
-            (None, Some(_)) => {}
-            (Some(bytes), blocked) => {
-                if let Some(since) = blocked {
-                    self.blocked = None;
-                    let ns = now.saturating_duration_since(since).as_nanos() as u64;
-                    self.trace.record_at(now.into_std(), || Event::new(Kind::SocketReady).y(ns));
-                }
-                self.unflushed = true;
-                let wrote = || Event::new(Kind::SocketWrote).x(bytes as u64);
-                self.trace.record_at(now.into_std(), wrote);
-            }
-        }
+        Self { io, tap, paused: false, watch: WriteWatch::new(trace.clone()), trace }
     }
 }
 
@@ -128,10 +101,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Inspector<T> {
 impl<T: AsyncWrite + Unpin> AsyncWrite for Inspector<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.on_write(match &polled {
-            Poll::Ready(written) => Some(*written.as_ref().unwrap_or(&0)),
-            Poll::Pending => None,
-        });
+        self.watch.on_write(&polled);
         let written = ready!(polled)?;
         let mut tapped = self.tap.lock();
         let seen = tapped.tap.on_outbound(&buf[..written]);
@@ -141,8 +111,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Inspector<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.io).poll_flush(cx);
-        if polled.is_ready() && std::mem::take(&mut self.unflushed) {
-            self.trace.record_soon(|| Event::new(Kind::SocketFlushed));
+        if polled.is_ready() {
+            self.watch.on_flushed();
         }
         polled
     }

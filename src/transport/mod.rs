@@ -21,6 +21,7 @@ pub(crate) mod scratch;
 pub mod substream;
 pub mod tcp;
 pub mod upgrade;
+mod write_watch;
 pub mod yamux;
 
 use std::sync::Arc;

@@ -16,6 +16,8 @@ mod paused_clock;
 mod receipt_sync;
 mod request_response;
 mod rlpx;
+#[cfg(feature = "eth")]
+mod rlpx_eth;
 mod rlpx_hostile;
 mod scene;
 mod shutdown;

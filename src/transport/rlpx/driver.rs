@@ -24,6 +24,7 @@ use crate::trace::{ConnTrace, Event, Kind};
 use crate::transport::TransportLimits;
 use crate::transport::channel::Queue;
 use crate::transport::mux::{Command, MuxEnd};
+use crate::transport::write_watch::WriteWatch;
 use crate::wire::segment::Message;
 
 /// Pings of ours that may wait for their echo at a time.
@@ -61,10 +62,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         let post = Post::default();
         let sending = links.iter().map(|link| (link.offset, link.bodies)).collect();
         let inbound = Inbound { io: read, ingress, buffer, links, post: post.clone(), trace: trace.clone() };
-        let outbound =
-            Outbound::new(write, egress, sending, queue.clone(), post.clone(), commands, compresses);
+        let outbound = Outbound {
+            io: write,
+            egress,
+            channels: sending,
+            queue: queue.clone(),
+            post: post.clone(),
+            commands,
+            compresses,
+            batch: BytesMut::new(),
+            ends: Vec::new(),
+            watch: WriteWatch::new(trace.clone()),
+        };
         let mut reading = pin!(inbound.run());
-        let mut writing = pin!(outbound.run(trace.clone()));
+        let mut writing = pin!(outbound.run());
         let end = match future::select(&mut reading, &mut writing).await {
             Either::Left((end, _)) => {
                 if let MuxEnd::Breach(breach) = end {

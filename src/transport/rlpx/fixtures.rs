@@ -38,6 +38,11 @@ pub(super) const MAC_SECRET: &str = "2ea74ec5dae199227dff1af715362700e989d889d7a
 /// The digest of B's ingress MAC state once `foo` is absorbed.
 pub(super) const INGRESS_FOO: &str = "0c7ec6340062cc46f5e9f1e3cf86f8c8c403c5a0964f5df0ebd34a75ddc86db5";
 
+/// Two frames each way under those secrets: id 0 with `first frame`, and the bytes 0 to 39. Not
+/// published: computed once from rlpx.md by a program of its own, with its own AES and Keccak.
+pub(super) const FRAMES_OF_A: &str = "f2592cf27a7e8fa7ba4cbb3756ff0ca1d6f1eb281b0a4255a0ae5b3c4d3fa761bfd5bbaf9f9ac2ae90c56c45778b1d763b53b7a83e43f26fb9ddb298f394d4f0c6b2bb6bb5cb17b2f98088cc80674b69be4c2bdc530ae6aaaefd956192e953d2bd6d57b739fd14cc2c4c250a255c4a24033424fa76949089c424ce963c67e6f1e826c02bff8d2b1fe0c99b0908f50f0a9566942f18a584283eb1649e562996b5";
+pub(super) const FRAMES_OF_B: &str = "f2592cf27a7e8fa7ba4cbb3756ff0ca1d376ebbecd78bbe5e48cee39de7cc053bfd5bbaf9f9ac2ae90c56c45778b1d76bb8db4c9b6f8491801f2f8f8c4fa7f2ac6b2bb6bb5cb17b2f98088cc80674b69b70f65dcfdca6f99c70300f584c5ed89bd6d57b739fd14cc2c4c250a255c4a24033424fa76949089c424ce963c67e6f1e826c02bff8d2b1fe0c99b0908f50f0a113555404193811e4b918d317d89efd4";
+
 /// A Hello of version 55 with elements behind the fifth.
 pub(super) const HELLO: &str = "f87137916b6e6574682f76302e39312f706c616e39cdc5836574683dc6846d6f726b1682270fb840fda1cff674c90c9a197539fe3dfb53086ace64f83ed7c6eabec741f7f381cc803e52ab2cd55d5569bce4347107a310dfd5f88a010cd2ffd1005ca406f1842877c883666f6f836261720304";
 

@@ -112,6 +112,27 @@ fn both_ends_derive_the_published_secrets() {
     assert_eq!(b.ingress.finalize().0, array(fixtures::INGRESS_FOO));
 }
 
+/// A mistake that both ends make alike shows here.
+#[test]
+fn frames_under_the_published_secrets_are_those_of_another_implementation() {
+    let (auth, ack) = (bytes(fixtures::AUTH_2), bytes(fixtures::ACK_2));
+    let ends = || (done(node_a(fixtures::AUTH_2).on_ack(&ack)), done_b(&auth, &ack));
+    let frames: [Vec<u8>; 2] = [b"\x80first frame".to_vec(), (0..40).collect()];
+    let check = |from: Secrets, to: Secrets, expected: &str| {
+        let (mut egress, mut ingress) = (from.split(FRAME_BYTES_MAX).0, to.split(FRAME_BYTES_MAX).1);
+        let mut wire = BytesMut::new();
+        frames.iter().for_each(|frame| egress.frame(&[frame], &mut wire));
+        assert_eq!(wire[..], bytes(expected)[..]);
+        for frame in &frames {
+            assert_eq!(ingress.decode(&mut wire).ok().flatten().as_deref(), Some(&frame[..]));
+        }
+    };
+    let (a, b) = ends();
+    check(a, b, fixtures::FRAMES_OF_A);
+    let (a, b) = ends();
+    check(b, a, fixtures::FRAMES_OF_B);
+}
+
 /// B's secrets had it sent this ack.
 fn done_b(auth: &[u8], ack: &[u8]) -> Secrets {
     let exchanged = Exchanged {

@@ -110,6 +110,7 @@ impl<T: AsyncRead + Unpin> Inbound<T> {
     /// What belongs to the connection itself. Ids without a meaning are passed over.
     fn on_base(&self, id: u16, payload: &[u8], pings: &mut Window) -> Result<(), MuxEnd> {
         match id {
+            _ if payload.len() > p2p::MESSAGE_BYTES_MAX => Err(MuxEnd::Breach(Breach::TooLarge)),
             p2p::HELLO => Err(MuxEnd::Breach(Breach::Unexpected)),
             p2p::DISCONNECT => {
                 Err(MuxEnd::Disconnected(DisconnectReason::from_code(reason::decode(payload))))

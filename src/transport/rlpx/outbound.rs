@@ -1,22 +1,23 @@
 //! The writing half of a connection: the only part that waits for the peer to read.
 
 use std::io;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use futures::future::{FutureExt, poll_fn};
 use futures::io::{AsyncWrite, AsyncWriteExt, WriteHalf};
 use tokio::sync::mpsc;
 
 use super::driver::Post;
-use super::frame::Egress;
+use super::frame::{Egress, FRAME_BYTES_MAX};
 use super::local::Bodies;
 use super::p2p::{self, Id};
 use crate::disconnect::DisconnectReason;
 use crate::machine::message::Payload;
-use crate::trace::{ConnTrace, Event, Kind};
 use crate::transport::channel::Queue;
 use crate::transport::mux::Command;
+use crate::transport::write_watch::WriteWatch;
 use crate::wire::{reason, snappy};
 
 /// One write carries as many frames as fit.
@@ -32,58 +33,46 @@ enum Output {
 
 /// See the module.
 pub(super) struct Outbound<T> {
-    io: WriteHalf<T>,
-    egress: Egress,
+    pub(super) io: WriteHalf<T>,
+    pub(super) egress: Egress,
     /// The first id of each channel, and what its bodies need.
-    channels: Vec<(u16, Bodies)>,
-    queue: Queue,
-    post: Post,
-    commands: mpsc::Receiver<Command>,
-    compresses: bool,
-    batch: BytesMut,
+    pub(super) channels: Vec<(u16, Bodies)>,
+    pub(super) queue: Queue,
+    pub(super) post: Post,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) compresses: bool,
+    pub(super) batch: BytesMut,
     /// Messages that end in the batch: their channels and sizes. Bounded by the batch.
-    ends: Vec<(usize, usize)>,
+    pub(super) ends: Vec<(usize, usize)>,
+    pub(super) watch: WriteWatch,
 }
 
 impl<T: AsyncWrite + Unpin> Outbound<T> {
-    pub(super) fn new(
-        io: WriteHalf<T>,
-        egress: Egress,
-        channels: Vec<(u16, Bodies)>,
-        queue: Queue,
-        post: Post,
-        commands: mpsc::Receiver<Command>,
-        compresses: bool,
-    ) -> Self {
-        let (batch, ends) = (BytesMut::new(), Vec::new());
-        Self { io, egress, channels, queue, post, commands, compresses, batch, ends }
-    }
-
     /// Writes until a goodbye is said, or the socket breaks.
-    pub(super) async fn run(mut self, trace: ConnTrace) -> io::Result<()> {
+    pub(super) async fn run(mut self) -> io::Result<()> {
         loop {
             let ready = poll_fn(|cx| self.poll_output(cx)).now_or_never();
             let output = match ready {
                 Some(output) => output,
                 None => {
-                    self.flush(&trace).await?;
+                    self.flush().await?;
                     poll_fn(|cx| self.poll_output(cx)).await
                 }
             };
             match output {
                 Output::Ping => self.base(p2p::PING, p2p::EMPTY),
                 Output::Pong => self.base(p2p::PONG, p2p::EMPTY),
-                Output::Message(channel, message) => self.message(channel, message, &trace).await?,
+                Output::Message(channel, message) => self.message(channel, message).await?,
                 Output::Goodbye(why) => {
                     // Peers expect this one compressed like everything behind the Hello.
                     let body = reason::encode(why.code(), self.compresses);
                     self.egress.frame(&[Id::new(p2p::DISCONNECT).as_ref(), &body], &mut self.batch);
-                    self.flush(&trace).await?;
+                    self.flush().await?;
                     return self.io.close().await;
                 }
             }
             if self.batch.len() >= BATCH_BYTES {
-                self.write(&trace).await?;
+                self.write().await?;
             }
         }
     }
@@ -127,17 +116,24 @@ impl<T: AsyncWrite + Unpin> Outbound<T> {
     }
 
     /// A large message leaves in pieces, so that it needs no second copy of itself.
-    async fn message(&mut self, channel: usize, message: Payload, trace: &ConnTrace) -> io::Result<()> {
+    async fn message(&mut self, channel: usize, message: Payload) -> io::Result<()> {
         let size = message.wire_bytes();
         let Some((offset, bodies)) = self.channels.get(channel).copied() else { return Ok(()) };
         let id = Id::new(offset + u16::from(message.code));
         let body = bodies.onto_wire(message.body).map_err(io::Error::other)?;
+        if id.as_ref().len() + body.len() > FRAME_BYTES_MAX {
+            // Only what a peer without compression gets inflated can be so large: it counts as not
+            // sent, and whoever asked for it hears nothing, as of every reply that is too large.
+            tracing::debug!(channel, bytes = body.len(), "message too large for a frame");
+            self.queue.written(channel, size);
+            return Ok(());
+        }
         self.egress.begin(id.as_ref().len() + body.len(), &mut self.batch);
         self.egress.body(id.as_ref(), &mut self.batch);
         for chunk in body.chunks(BATCH_BYTES) {
             self.egress.body(chunk, &mut self.batch);
             if self.batch.len() >= BATCH_BYTES {
-                self.write(trace).await?;
+                self.write().await?;
             }
         }
         self.egress.end(&mut self.batch);
@@ -145,21 +141,29 @@ impl<T: AsyncWrite + Unpin> Outbound<T> {
         Ok(())
     }
 
-    async fn write(&mut self, trace: &ConnTrace) -> io::Result<()> {
-        if self.batch.is_empty() {
-            return Ok(());
+    async fn write(&mut self) -> io::Result<()> {
+        while !self.batch.is_empty() {
+            let Self { io, batch, watch, .. } = self;
+            let write = |cx: &mut Context<'_>| {
+                let polled = Pin::new(&mut *io).poll_write(cx, batch);
+                watch.on_write(&polled);
+                polled
+            };
+            match poll_fn(write).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => self.batch.advance(written),
+            }
         }
-        self.io.write_all(&self.batch).await?;
-        trace.record(|| Event::new(Kind::SocketWrote).x(self.batch.len() as u64));
-        self.batch.clear();
         self.ends.drain(..).for_each(|(channel, bytes)| self.queue.written(channel, bytes));
         Ok(())
     }
 
     /// Writes what there is; an idle connection keeps no buffer.
-    async fn flush(&mut self, trace: &ConnTrace) -> io::Result<()> {
-        self.write(trace).await?;
+    async fn flush(&mut self) -> io::Result<()> {
+        self.write().await?;
         self.batch = BytesMut::new();
-        self.io.flush().await
+        self.io.flush().await?;
+        self.watch.on_flushed();
+        Ok(())
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::capability::{Shared, negotiate};
 use super::driver::{self, Link};
-use super::frame::{Egress, FRAME_BYTES_MAX, Ingress};
+use super::frame::{Egress, FRAME_BYTES_MAX, FrameError, Ingress};
 use super::handshake::{Initiator, Step, respond};
 use super::hello::{Hello, HelloError};
 use super::local::{Bodies, Local};
@@ -156,11 +156,12 @@ where
 {
     send(socket, codec, p2p::HELLO, &local.hello().encode()).await?;
     let judged = match first_message(socket, codec).await? {
-        (p2p::DISCONNECT, payload) => {
+        Ok((p2p::DISCONNECT, payload)) => {
             return Err(UpgradeError::Refused(DisconnectReason::from_code(reason::decode(&payload))));
         }
-        (p2p::HELLO, payload) => judge(&payload, local, remote),
-        _ => Err(DisconnectReason::Breach(Breach::Unexpected)),
+        Ok((p2p::HELLO, payload)) => judge(&payload, local, remote),
+        Ok(_) => Err(DisconnectReason::Breach(Breach::Unexpected)),
+        Err(breach) => Err(DisconnectReason::Breach(breach)),
     };
     match judged {
         Ok(hello) => Ok(hello),
@@ -196,16 +197,23 @@ where
     write(socket, &out).await
 }
 
-/// The first frame: its MAC shows that the peer has the key it claims.
-async fn first_message<T>(socket: &mut T, codec: &mut Codec) -> Result<(u16, Bytes), UpgradeError>
+/// The first frame: its MAC shows that the peer has the key it claims. `Ok(Err(_))`: it is from that
+/// peer, and breaks a rule.
+async fn first_message<T>(
+    socket: &mut T,
+    codec: &mut Codec,
+) -> Result<Result<(u16, Bytes), Breach>, UpgradeError>
 where
     T: AsyncRead + Unpin,
 {
     let mut scratch = [0; 1024];
     loop {
-        let frame = codec.ingress.decode(&mut codec.buffer);
-        if let Some(frame) = frame.map_err(|error| UpgradeError::Rlpx(Box::new(error)))? {
-            return p2p::read_id(frame).map_err(|error| UpgradeError::Rlpx(Box::new(error)));
+        match codec.ingress.decode(&mut codec.buffer) {
+            Ok(Some(frame)) => return Ok(p2p::read_id(frame).map_err(|_| Breach::UnknownCode)),
+            Ok(None) => {}
+            // The header's MAC was right.
+            Err(FrameError::TooLarge(_)) => return Ok(Err(Breach::TooLarge)),
+            Err(error) => return Err(UpgradeError::Rlpx(Box::new(error))),
         }
         let read = socket.read(&mut scratch).await?;
         if read == 0 {
