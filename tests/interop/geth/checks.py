@@ -266,20 +266,38 @@ def ping():
         for address in (junk, "enode://79be@127.0.0.1:30303"):
             unusable = lab.trunkline_run("ping", address)
             need(unusable.returncode == 2, f"{address[:30]}..: exit {unusable.returncode}: {unusable.stderr}")
-        return f"{len(times)} lines; {refused.stderr.strip()[:80]}; {identity.stderr.strip()[:90]}"
+        need(len(times) == 5, f"lines {times}")
+        return "told: who, Status, round trips; refused; wrong identity; unusable address"
+
+
+def refusals():
+    """Why a geth does not want us is told, and our node goes on trying."""
+    with Lab() as lab:
+        full = lab.geth(NEW, SHORT, name="full", options=["--maxpeers", 1])
+        newer = lab.geth(NEW, SHORT, name="newer")
+        node = lab.node(SHORT, "--connect", full.enode, "--ttl", "60s")
+        old = lab.node(SHORT, "--connect", newer.enode, "--eth-versions", 68, "--ttl", "60s", name="old")
+        for refused, word in ((node, "too many peers"), (old, "no protocol in common")):
+            at = refused.event("error", 10, lambda event: word in event["error"])[0]
+            refused.event("error", 10, lambda event: word in event["error"], after=at + 0.001)
+        other = lab.geth(NEW, LONG, name="other-chain")
+        node = lab.node(SHORT, "--connect", other.enode, "--ttl", "60s")
+        event = node.event("peer-down", 10)[1]
+        need(re.search("network|genesis|fork|subprotocol|0x10", event["reason"]), f"another chain is told as {event}")
+        return f"too many peers; no protocol in common; another chain: {event['side']}: {event['reason']}"
 
 
 def kills_of_either_side(full):
     return kills(50 if full else 8)
 
 
-CHECKS = [ping, export_600_eth68, export_600_eth69, export_600_eth70, geth_follows_synctarget, geth_follows_debug_sync,
-          geth_follows_forkchoice, geth_follows_over_eth68, geth_follows_over_eth69, geth_snap, relay, eth_test,
-          eth_test_over_eth69, discv4_test, discv5_test, crawl, found_and_synced, growing_head, export_20000_eth68,
-          export_20000_eth69, export_20000_eth70, kills_of_either_side, speed]
+CHECKS = [ping, refusals, export_600_eth68, export_600_eth69, export_600_eth70, geth_follows_synctarget,
+          geth_follows_debug_sync, geth_follows_forkchoice, geth_follows_over_eth68, geth_follows_over_eth69, geth_snap,
+          relay, eth_test, eth_test_over_eth69, discv4_test, discv5_test, crawl, found_and_synced, growing_head,
+          export_20000_eth68, export_20000_eth69, export_20000_eth70, kills_of_either_side, speed]
 REFERENCE = [geth_follows_synctarget, geth_follows_debug_sync, geth_follows_forkchoice, geth_snap, eth_test,
              discv4_test, discv5_test]
-LONG_ONES = [export_20000_eth68, export_20000_eth69, export_20000_eth70, kills_of_either_side, speed]
+LONG_ONES = [refusals, export_20000_eth68, export_20000_eth69, export_20000_eth70, kills_of_either_side, speed]
 
 
 def one(check, full):
