@@ -10,7 +10,7 @@ sys.dont_write_bytecode = True  # the tree stays as it is
 from geth import (DEVP2P, LISTEN_LIBP2P, LISTEN_RLPX, LONG, NEW, OLD, SHORT, TESTDATA, Failed, Lab, binary,
                   devp2p_tests, eventually, need)
 from kills import kills
-from roles import feed, serving, was_whole, whole_follower
+from roles import feed, serving, wait_whole, was_whole, whole_follower
 from speed import speed
 
 # Cases of `devp2p rlpx eth-test` that a server of headers, bodies and receipts can pass ..
@@ -47,18 +47,19 @@ def export_20000_eth69(): return export(LONG, 69)
 def export_20000_eth70(): return export(LONG, 70)
 
 
-def geth_follows(trigger, mode="full", options=()):
-    """An empty geth, whose only peer is our node, reaches the head."""
+def geth_follows(trigger, version=NEW, eth=70, options=()):
+    """An empty geth, whose only peer is our node, reaches the head in full mode."""
     with Lab() as lab:
-        server = serving(lab, SHORT)
-        empty = lab.geth(NEW, SHORT, name="follower", mode=mode, options=options)
-        eth = empty.connect(server.enode)
+        server = serving(lab, SHORT, version, eth)
+        empty = lab.geth(version, SHORT, name="follower", options=options)
+        spoken = empty.connect(server.enode)
+        need(server.is_reference or spoken == eth, f"eth/{spoken} is spoken")
         start = time.monotonic()
         trigger(empty)
         end = empty.reach(60)
         peers = empty.rpc("admin_peers")
         need(len(peers) == 1, f"{len(peers)} peers at the end")
-        return f"{end - start:.2f} s to block {SHORT.head} over eth/{eth}"
+        return f"{end - start:.2f} s to block {SHORT.head} over eth/{spoken}"
 
 
 def geth_follows_synctarget():
@@ -75,6 +76,14 @@ def until_valid(geth):
 
 def geth_follows_forkchoice():
     return geth_follows(until_valid)
+
+
+def geth_follows_over_eth68():
+    return geth_follows(until_valid, OLD, 68)
+
+
+def geth_follows_over_eth69():
+    return geth_follows(until_valid, OLD, 69)
 
 
 def geth_snap():
@@ -107,7 +116,7 @@ def relay():
         outer = lab.node(SHORT, "--connect", inner.addr(), "--listen", LISTEN_RLPX, "--ttl", "300s", name="outer")
         last = lab.geth(NEW, SHORT, name="last")
         for node in (inner, outer):
-            node.at_head(SHORT.head, 60)
+            wait_whole(node, SHORT, 60)
         middle = time.monotonic() - start
         last.connect(outer.enode())
         until_valid(last)
@@ -129,7 +138,7 @@ def growing_head():
         # First as fast as geth takes them, then so slowly that each must be found by asking.
         valid = feed(source, 1, 580)
         valid.update(feed(source, 581, 600, pause=0.5))
-        node.at_head(600, 10)
+        wait_whole(node, SHORT, 10)
         heads = node.events("head")
         behind = {}
         for number, at in valid.items():
@@ -144,10 +153,10 @@ def growing_head():
         return figures
 
 
-def eth_test():
+def eth_test(eth=70):
     """geth's own test of an eth server: the 13 cases that need no transaction pool."""
     with Lab() as lab:
-        server = serving(lab, SHORT)
+        server = serving(lab, SHORT, eth=eth)
         reference = server.is_reference
         engine = [server.process.authrpc, server.process.secret] if reference else ["http://127.0.0.1:1", "0x00"]
         wanted = ETH_POSSIBLE + (ETH_POOL if reference else [])
@@ -156,8 +165,12 @@ def eth_test():
              "--node", server.enode, "--engineapi", engine[0], "--jwtsecret", engine[1]], 120)
         absent = set(wanted) - set(passed) - set(failed)
         need(not failed and not absent, f"passed {passed}, failed {failed}, not run {absent}\n{output[-3000:]}")
-        rest = "" if reference else f"; not run, for want of a transaction pool: {', '.join(ETH_POOL)}"
+        rest = "" if reference else f"; without a transaction pool not run: {', '.join(ETH_POOL)}"
         return f"{len(passed)}/{len(wanted)}{rest}"
+
+
+def eth_test_over_eth69():
+    return eth_test(69)
 
 
 def discovering(lab):
@@ -253,19 +266,38 @@ def ping():
         for address in (junk, "enode://79be@127.0.0.1:30303"):
             unusable = lab.trunkline_run("ping", address)
             need(unusable.returncode == 2, f"{address[:30]}..: exit {unusable.returncode}: {unusable.stderr}")
-        return f"{len(times)} lines; {refused.stderr.strip()[:80]}; {identity.stderr.strip()[:90]}"
+        need(len(times) == 5, f"lines {times}")
+        return "told: who, Status, round trips; refused; wrong identity; unusable address"
+
+
+def refusals():
+    """Why a geth does not want us is told, and our node goes on trying."""
+    with Lab() as lab:
+        full = lab.geth(NEW, SHORT, name="full", options=["--maxpeers", 1])
+        newer = lab.geth(NEW, SHORT, name="newer")
+        node = lab.node(SHORT, "--connect", full.enode, "--ttl", "60s")
+        old = lab.node(SHORT, "--connect", newer.enode, "--eth-versions", 68, "--ttl", "60s", name="old")
+        for refused, word in ((node, "too many peers"), (old, "no protocol in common")):
+            at = refused.event("error", 10, lambda event: word in event["error"])[0]
+            refused.event("error", 10, lambda event: word in event["error"], after=at + 0.001)
+        other = lab.geth(NEW, LONG, name="other-chain")
+        node = lab.node(SHORT, "--connect", other.enode, "--ttl", "60s")
+        event = node.event("peer-down", 10)[1]
+        need(re.search("network|genesis|fork|subprotocol|0x10", event["reason"]), f"another chain is told as {event}")
+        return f"too many peers; no protocol in common; another chain: {event['side']}: {event['reason']}"
 
 
 def kills_of_either_side(full):
     return kills(50 if full else 8)
 
 
-CHECKS = [ping, export_600_eth68, export_600_eth69, export_600_eth70, geth_follows_synctarget, geth_follows_debug_sync,
-          geth_follows_forkchoice, geth_snap, relay, eth_test, discv4_test, discv5_test, crawl, found_and_synced,
-          growing_head, export_20000_eth68, export_20000_eth69, export_20000_eth70, kills_of_either_side, speed]
+CHECKS = [ping, refusals, export_600_eth68, export_600_eth69, export_600_eth70, geth_follows_synctarget,
+          geth_follows_debug_sync, geth_follows_forkchoice, geth_follows_over_eth68, geth_follows_over_eth69, geth_snap,
+          relay, eth_test, eth_test_over_eth69, discv4_test, discv5_test, crawl, found_and_synced, growing_head,
+          export_20000_eth68, export_20000_eth69, export_20000_eth70, kills_of_either_side, speed]
 REFERENCE = [geth_follows_synctarget, geth_follows_debug_sync, geth_follows_forkchoice, geth_snap, eth_test,
              discv4_test, discv5_test]
-LONG_ONES = [export_20000_eth68, export_20000_eth69, export_20000_eth70, kills_of_either_side, speed]
+LONG_ONES = [refusals, export_20000_eth68, export_20000_eth69, export_20000_eth70, kills_of_either_side, speed]
 
 
 def one(check, full):

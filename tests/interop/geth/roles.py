@@ -15,14 +15,18 @@ class Serving:
         return isinstance(self.process, Geth)
 
 
-def serving(lab, chain, *options):
+def serving(lab, chain, version=NEW, eth=70):
     """Our node, which got everything from a geth that is gone; or a geth in its place."""
     if Lab.trunkline is None:
-        geth = lab.geth(NEW, chain, imported=True, name="server")
+        geth = lab.geth(version, chain, imported=True, name="server")
         return Serving(geth, geth.enode)
-    source = lab.geth(NEW, chain, imported=True, name="source")
-    node = lab.node(chain, "--connect", source.enode, "--listen", LISTEN_RLPX, "--ttl", "900s", *options, name="server")
+    source = lab.geth(version, chain, imported=True, name="source")
+    # Without being told, both sides take the highest version that they share.
+    only = [] if eth == 70 else ["--eth-versions", eth]
+    node = lab.node(chain, "--connect", source.enode, "--listen", LISTEN_RLPX, "--ttl", "900s", *only, name="server")
     wait_whole(node, chain, 120)
+    protocols = node.event("peer-up", 1)[1]["protocols"]
+    need(protocols[0] == f"/eth/{eth}/1.0.0", f"protocols {protocols}")
     source.stop()
     node.event("peer-down", 5)
     return Serving(node, node.enode())
