@@ -100,7 +100,8 @@ impl Config {
         let t = &self.transport;
         let s = &self.session;
         let seconds = |d: Duration| format!("{} s", d.as_secs_f64());
-        vec![
+        #[cfg_attr(not(feature = "rlpx"), allow(unused_mut))]
+        let mut limits = vec![
             ("peers", self.slots.peers_max.to_string()),
             ("inbound peers", self.slots.inbound_max.to_string()),
             ("pending inbound connections", self.slots.pending_inbound_max.to_string()),
@@ -149,7 +150,10 @@ impl Config {
             ("trace events written per second", self.trace.budget.events_per_second.to_string()),
             ("network threads", self.network_threads.to_string()),
             ("shutdown within", seconds(self.shutdown_timeout)),
-        ]
+        ];
+        #[cfg(feature = "rlpx")]
+        limits.extend(crate::transport::rlpx::limits());
+        limits
     }
 }
 

@@ -28,7 +28,7 @@ const BATCH_MESSAGES: usize = 64;
 /// after which it takes no further message.
 const TURN_BYTES: usize = 64 << 10;
 /// Pings of a peer in [`PING_SPAN`].
-const PINGS_MAX: usize = 100;
+pub(super) const PINGS_MAX: usize = 100;
 const PING_SPAN: Duration = Duration::from_secs(10);
 
 /// One shared capability of a connection.

@@ -27,6 +27,18 @@ mod post;
 pub mod secrets;
 pub(crate) mod upgrade;
 
+/// The bounds of this wire, for people.
+pub(crate) fn limits() -> [(&'static str, String); 6] {
+    [
+        ("rlpx: bytes of a handshake message", format!("{} B", handshake::MESSAGE_BYTES_MAX)),
+        ("rlpx: bytes of a base message", format!("{} B", p2p::MESSAGE_BYTES_MAX)),
+        ("rlpx: capabilities kept of a peer", hello::CAPABILITIES_MAX.to_string()),
+        ("rlpx: bytes of a frame", format!("{} B", frame::FRAME_BYTES_MAX)),
+        ("rlpx: pings of a peer in 10 s", inbound::PINGS_MAX.to_string()),
+        ("rlpx: unanswered pings of ours", post::PINGS_MAX.to_string()),
+    ]
+}
+
 pub use capability::{Shared, negotiate};
 pub use frame::{Egress, FrameError, Ingress};
 pub use handshake::{HandshakeError, Initiator, Responded, Step, respond};

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::disconnect::DisconnectReason;
 
 /// Pings of ours that may wait for their echo at a time.
-const PINGS_MAX: usize = 16;
+pub(super) const PINGS_MAX: usize = 16;
 
 /// What the reading half asks of the writing half, and what is asked of both from outside.
 #[derive(Debug, Clone, Default)]

@@ -22,7 +22,7 @@ use crate::discover;
 use crate::failure::Failure;
 
 /// At most one in so many slots is dialled from what discovery finds; static peers are beside them.
-const DIAL_RATIO: usize = 3;
+pub(super) const DIAL_RATIO: usize = 3;
 
 /// How to be found and to find others.
 #[derive(Debug, clap::Args)]

@@ -4,8 +4,11 @@ use std::io::{self, Write};
 
 use serde_json::json;
 use trunkline::Config;
+use trunkline::discovery::DialConfig;
+use trunkline::discovery::v4::V4Config;
 
 use super::args::NodeArgs;
+use super::discovery::DIAL_RATIO;
 use super::run::sync_config;
 
 /// What `--max-peers` decides about, by the names in [`Config::limits`].
@@ -60,6 +63,26 @@ fn rows(args: &NodeArgs, config: &Config) -> Vec<Row> {
         ("sync: depth of a heavier branch", sync.fork_depth_max.to_string()),
         ("sync: peers", sync.peers_max.to_string()),
     ];
-    let of_sync = of_sync.into_iter().map(|(name, value)| Row { name, value, source: "default" });
-    of_network.chain(of_sync).collect()
+    let of_sync = of_sync.into_iter().chain(of_discovery(config.slots.peers_max));
+    of_network.chain(of_sync.map(|(name, value)| Row { name, value, source: "default" })).collect()
+}
+
+/// What bounds `--discovery`.
+fn of_discovery(peers_max: usize) -> [(&'static str, String); 12] {
+    let (v4, dial) = (V4Config::default(), DialConfig::for_slots(peers_max, DIAL_RATIO));
+    let seconds = |time: std::time::Duration| format!("{} s", time.as_secs_f64());
+    [
+        ("discovery: endpoint proofs", v4.bonds_max.to_string()),
+        ("discovery: packets of an address at once", v4.source_rate.burst.to_string()),
+        ("discovery: packets of an address per second", v4.source_rate.per_s.to_string()),
+        ("discovery: packets of all per second", v4.total_rate.per_s.to_string()),
+        ("discovery: addresses whose rate is followed", v4.sources_max.to_string()),
+        ("discovery: questions waiting for answers", v4.pending_max.to_string()),
+        ("discovery: answered within", seconds(v4.reply_timeout)),
+        ("discovery: records kept", v4.records_max.to_string()),
+        ("discovery: peers dialled", dial.dialled_max.to_string()),
+        ("discovery: dials at once", dial.dials_max.to_string()),
+        ("discovery: nodes waiting to be dialled", dial.candidates_max.to_string()),
+        ("discovery: not dialled again for", seconds(dial.redial_after)),
+    ]
 }
