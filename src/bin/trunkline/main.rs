@@ -4,6 +4,7 @@
 //! Exit 0: done. Exit 1: tried, and it did not come about. Exit 2: unusable options, files,
 //! addresses or ports, with nothing done. Results go to stdout, everything else to stderr.
 
+mod addr;
 mod discover;
 mod duration;
 mod escape;

@@ -11,6 +11,7 @@ use trunkline::protocols::ping::{self as protocol, PingError};
 use trunkline::trace::TraceConfig;
 use trunkline::{Config, Keypair, Network, PeerAddr, PeerHandle, Wire};
 
+use crate::addr;
 use crate::escape::escape;
 use crate::failure::Failure;
 use crate::signals::Stop;
@@ -31,6 +32,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) struct PingArgs {
     /// Where: /ip4/1.2.3.4/tcp/30303, with /p2p/ID behind it if it must be that peer; for devp2p an
     /// enode://KEY@IP:PORT or an ENR (enr:..).
+    #[arg(value_parser = addr::dialled)]
     addr: PeerAddr,
     /// Round trips to measure.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use alloy_primitives::B256;
-use trunkline::transport::addr::Endpoint;
 use trunkline::{Config, PeerAddr, PeerId};
 
 use super::discovery::DiscoveryOptions;
 use super::receipts::ReceiptsOption;
 use super::trace::TraceOptions;
+use crate::addr;
 use crate::duration;
 use crate::failure::Failure;
 
@@ -32,13 +32,13 @@ pub(crate) struct NodeArgs {
     ///
     /// An address such as /ip4/0.0.0.0/tcp/30303 or /ip6/::/tcp/0 for libp2p, and with /rlpx behind it
     /// for devp2p: /ip4/0.0.0.0/tcp/30303/rlpx. Never host:port. Both wires may be listened on at once.
-    #[arg(long, value_name = "ADDR", value_parser = tcp)]
+    #[arg(long, value_name = "ADDR", value_parser = addr::listened)]
     pub(super) listen: Vec<PeerAddr>,
     /// Stays connected to this peer; repeatable. It is redialled with backoff and takes no slot.
     ///
     /// An address such as /ip4/1.2.3.4/tcp/30303, with /p2p/ID behind it if it must be that peer; for
     /// devp2p an enode://KEY@IP:PORT or an ENR (enr:..).
-    #[arg(long, value_name = "ADDR", value_parser = tcp)]
+    #[arg(long, value_name = "ADDR", value_parser = addr::dialled)]
     pub(super) connect: Vec<PeerAddr>,
     /// Serves the blocks of this file from the start: .rlp, .rlp.gz or .era1.
     ///
@@ -139,15 +139,6 @@ impl NodeArgs {
     }
 }
 
-/// An address that another process can have.
-fn tcp(text: &str) -> Result<PeerAddr, String> {
-    let addr: PeerAddr = text.parse().map_err(|error| format!("{error}"))?;
-    match addr.endpoint {
-        Endpoint::Memory(_) => Err("a memory address has no meaning outside its process".to_owned()),
-        _ => Ok(addr),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -193,6 +184,7 @@ mod tests {
             "--listen /memory/1",
             "--connect /ip4/127.0.0.1/tcp/1/p2p/notapeerid",
             "--connect enode://00@127.0.0.1:1",
+            "--connect /ip4/127.0.0.1/tcp/1/rlpx",
             "--discovery 127.0.0.1:1",
             "--bootnode enr:-x --discovery /ip4/127.0.0.1/udp/0",
             "--metrics 9100",
