@@ -45,7 +45,7 @@ fn hello(payload: &[u8]) {
 fn status(body: &[u8]) {
     let _ = within(Cost::FRAMING, body.len(), || Status::from_body(body).is_ok());
     let plain = Bytes::copy_from_slice(body);
-    if let Ok(status) = within(Cost::FRAMING, body.len(), || decode_all::<Status>(plain)) {
+    if let Ok(status) = within(Cost::FRAMING, body.len(), || decode_all::<Status>(plain.clone())) {
         // E4: what is accepted is what we would write.
         let mut again = BytesMut::new();
         status.encode(&mut again);
@@ -55,7 +55,7 @@ fn status(body: &[u8]) {
 
 fn message_id(frame: &[u8]) {
     let data = Bytes::copy_from_slice(frame);
-    if let Ok((id, payload)) = within(Cost::FRAMING, frame.len(), || p2p::read_id(data)) {
+    if let Ok((id, payload)) = within(Cost::FRAMING, frame.len(), || p2p::read_id(data.clone())) {
         assert_eq!([Id::new(id).as_ref(), &payload].concat(), frame);
     }
 }

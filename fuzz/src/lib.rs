@@ -31,19 +31,28 @@ impl Cost {
     pub const KEYS: Self = Self { allocated: 2, keys: true };
 }
 
+/// How often something is run that takes too long. Only what takes long every time is a finding: the
+/// processor time of a shared machine jumps by milliseconds for no reason of ours.
+const TRIES: usize = 5;
+
 /// Runs what handles `input_bytes` bytes, and fails if it costs more than it may. Only what the
 /// thread itself does counts, so a busy machine is no finding.
-pub fn within<T>(cost: Cost, input_bytes: usize, run: impl FnOnce() -> T) -> T {
-    let mut value = None;
-    let start = ThreadTime::now();
-    let allocated = allocation_counter::measure(|| value = Some(run()));
-    let took = start.elapsed();
+pub fn within<T>(cost: Cost, input_bytes: usize, mut run: impl FnMut() -> T) -> T {
     let most = cost.allocated * input_bytes as u64 + ALLOCATED_BASE;
-    assert!(allocated.bytes_max <= most, "{} bytes allocated for {input_bytes}", allocated.bytes_max);
     let keys = if cost.keys { TIME_OF_KEYS } else { Duration::ZERO };
     let longest = TIME_BASE + keys + TIME_PER_BYTE * input_bytes as u32;
-    assert!(took <= longest, "{took:?} for {input_bytes} bytes");
-    value.expect("it ran")
+    let mut least = Duration::MAX;
+    for _ in 0..TRIES {
+        let mut value = None;
+        let start = ThreadTime::now();
+        let allocated = allocation_counter::measure(|| value = Some(run()));
+        least = least.min(start.elapsed());
+        assert!(allocated.bytes_max <= most, "{} bytes allocated for {input_bytes}", allocated.bytes_max);
+        if least <= longest {
+            return value.expect("it ran");
+        }
+    }
+    panic!("{least:?} for {input_bytes} bytes, the least of {TRIES} times");
 }
 
 /// Takes decisions from the front of an input. What is not there is zero.

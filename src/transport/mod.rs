@@ -14,6 +14,8 @@ pub mod inspector;
 pub mod memory;
 pub mod mux;
 pub mod negotiate;
+#[cfg(test)]
+mod noise_lies_tests;
 pub mod pipe;
 #[cfg(feature = "rlpx")]
 pub mod rlpx;
