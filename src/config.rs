@@ -13,7 +13,7 @@ use crate::transport::addr::PeerAddr;
 /// Everything that bounds or shapes a network. Made by [`Config::builder`].
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where to listen. Empty: the node does not listen. Port 0 picks a free one.
+    /// Where to listen, on either wire or both. Empty: the node does not listen. Port 0 picks a free one.
     pub listen: Vec<PeerAddr>,
     /// Peers to stay connected to: redialled with backoff, outside the slots.
     pub static_peers: Vec<PeerAddr>,

@@ -1,7 +1,8 @@
 //! What a protocol is to the rest of the crate: traits, and each protocol in its own file.
 //!
 //! Owns: the traits [`Exchange`], [`Request`], [`simple::Protocol`] and [`Outlet`]. Never: a socket, an
-//! actor, a `PeerHandle`. A session drives an [`Exchange`] over one long-lived substream; the
+//! actor, a `PeerHandle`. A session drives an [`Exchange`] over one long-lived substream, or over a
+//! channel of a wire that frames messages by itself (RLPx, by the exchange's [`Capability`]); the
 //! exchange decides what messages mean and answers the peer's requests.
 
 #[cfg(feature = "eth")]
@@ -65,7 +66,7 @@ pub enum ServeError {
     Unavailable,
 }
 
-/// A long-lived exchange of typed messages with request ids, over one substream per peer.
+/// A long-lived exchange of typed messages with request ids, over one substream or capability per peer.
 ///
 /// A session calls these from the network thread: none of them may block. What takes long belongs
 /// in the returned futures, which may move their work to another thread.

@@ -1,9 +1,9 @@
 //! Sockets to authenticated, multiplexed connections.
 //!
-//! Owns: TCP and memory sockets, the noise handshake, yamux and the inspector under it, protocol
-//! negotiation. Never: what messages mean, who is admitted. A [`Connection`] goes to a session;
-//! each type in between (`socket`, `PeerId` from security, `ProtocolId` from negotiation) can only
-//! be had from the step before it.
+//! Owns: TCP and memory sockets; the noise handshake, yamux and the inspector under it, protocol
+//! negotiation (libp2p); the RLPx handshake, frames and capabilities (devp2p). Never: what messages
+//! mean, who is admitted. A [`Connection`] goes to a session; each type in between (`socket`,
+//! `PeerId` from security, `ProtocolId` from negotiation) can only be had from the step before it.
 
 pub mod addr;
 pub mod channel;
