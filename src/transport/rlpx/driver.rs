@@ -43,7 +43,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             self;
         let (read, write) = socket.split();
         let post = Post::default();
-        let sending = links.iter().map(|link| (link.offset, link.bodies)).collect();
+        let sending = links.iter().map(|link| (link.shared.offset, link.bodies)).collect();
         let inbound = Inbound { io: read, ingress, buffer, links, post: post.clone(), trace: trace.clone() };
         let outbound = Outbound {
             io: write,

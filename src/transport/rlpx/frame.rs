@@ -13,6 +13,7 @@ use ctr::cipher::{KeyIvInit, StreamCipher};
 use subtle::ConstantTimeEq;
 
 use super::mac::{BLOCK, Mac, State};
+use crate::disconnect::Breach;
 
 /// The most data that the size of a frame can say.
 pub const FRAME_BYTES_MAX: usize = (1 << 24) - 1;
@@ -28,8 +29,7 @@ const READ_MIN: usize = 4 << 10;
 
 type Cipher = Ctr128BE<Aes256>;
 
-/// Why frames of the peer can no longer be read. There is nothing to send any more: the socket
-/// is closed.
+/// Why frames of the peer can no longer be read. Whose MAC is wrong is left without a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
@@ -126,6 +126,18 @@ impl Egress {
 impl fmt::Debug for Egress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Egress").field("left", &self.left).finish_non_exhaustive()
+    }
+}
+
+impl FrameError {
+    /// The rule that was broken by whoever holds the keys; `None` if that need not be the peer,
+    /// because a MAC is wrong.
+    pub(super) fn breach(self) -> Option<Breach> {
+        match self {
+            Self::HeaderMac | Self::BodyMac => None,
+            Self::TooLarge(_) => Some(Breach::TooLarge),
+            Self::Empty | Self::HeaderData => Some(Breach::Malformed),
+        }
     }
 }
 

@@ -35,7 +35,6 @@ const PING_SPAN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) shared: Shared,
-    pub(super) offset: u16,
     pub(super) inbox: mpsc::Sender<Vec<Message>>,
     pub(super) bodies: Bodies,
 }
@@ -95,8 +94,9 @@ impl<T: AsyncRead + Unpin> Inbound<T> {
             if bytes >= TURN_BYTES {
                 break;
             }
+            let frame = self.ingress.decode(&mut self.buffer);
             // A frame that fails its MAC could be anybody's.
-            let frame = self.ingress.decode(&mut self.buffer).map_err(|_| MuxEnd::Breach(Breach::Framing))?;
+            let frame = frame.map_err(|error| MuxEnd::Breach(error.breach().unwrap_or(Breach::Framing)))?;
             let Some(frame) = frame else {
                 if self.buffer.is_empty() {
                     self.buffer = BytesMut::new();
@@ -168,7 +168,7 @@ mod tests {
         let (mut frames, ingress) = direction(1 << 20);
         let (inbox, mut exchange) = mpsc::channel(1);
         let shared = Shared { index: 0, offset: p2p::BASE, messages: 1 };
-        let link = Link { shared, offset: p2p::BASE, inbox, bodies: Bodies::CompressedOnWire };
+        let link = Link { shared, inbox, bodies: Bodies::CompressedOnWire };
         let inbound = Inbound {
             io: near.split().0,
             ingress,

@@ -7,9 +7,9 @@ use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use multiaddr::Multiaddr;
 use tokio::sync::mpsc;
 
-use super::capability::{Shared, negotiate};
+use super::capability::negotiate;
 use super::driver;
-use super::frame::{Egress, FRAME_BYTES_MAX, FrameError, Ingress};
+use super::frame::{Egress, FRAME_BYTES_MAX, Ingress};
 use super::handshake::{Initiator, Step, respond};
 use super::hello::{Hello, HelloError};
 use super::inbound::Link;
@@ -213,9 +213,12 @@ where
         match codec.ingress.decode(&mut codec.buffer) {
             Ok(Some(frame)) => return Ok(p2p::read_id(frame).map_err(|_| Breach::UnknownCode)),
             Ok(None) => {}
-            // The header's MAC was right.
-            Err(FrameError::TooLarge(_)) => return Ok(Err(Breach::TooLarge)),
-            Err(error) => return Err(UpgradeError::Rlpx(Box::new(error))),
+            Err(error) => {
+                return match error.breach() {
+                    Some(breach) => Ok(Err(breach)),
+                    None => Err(UpgradeError::Rlpx(Box::new(error))),
+                };
+            }
         }
         let read = socket.read(&mut scratch).await?;
         if read == 0 {
@@ -245,8 +248,7 @@ where
     for shared in negotiate(&local.capabilities(), &hello.capabilities) {
         let Some(offer) = local.offer(shared.index) else { continue };
         let (inbox, inbound) = mpsc::channel(BATCHES_MAX);
-        let Shared { offset, .. } = shared;
-        links.push(Link { shared, offset, inbox, bodies: Bodies::of(offer.encoding, compresses) });
+        links.push(Link { shared, inbox, bodies: Bodies::of(offer.encoding, compresses) });
         channels.push(Channel { id: offer.id.clone(), inbound, outbound: queue.add() });
     }
     let (commands, asked) = mpsc::channel(limits.outbound_substreams_max.max(1) + 1);
