@@ -71,6 +71,8 @@ pub mod sync;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 pub mod trace;
+#[cfg(feature = "eth")]
+pub mod transactions;
 pub mod transport;
 pub mod wire;
 

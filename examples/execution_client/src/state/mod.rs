@@ -1,0 +1,17 @@
+//! State: accounts, their storage, their code, and the root that commits to all of it.
+//!
+//! Owns: what a block changes ([`BlockDiff`]), what was there before it (a `BlockDiff` as well: its
+//! undo), the trie that gives the root, and everything changed since the last commit
+//! ([`WorkingState`]). Never: a disk, the EVM, the network. What is committed is behind
+//! [`StateSource`]; the EVM and the transaction pool read through [`StateView`].
+//!
+//! ```text
+//! evm ─ BlockDiff ─> WorkingState::apply ─ root, undo ─> compared with the header ─> StateBatch ─> store
+//!  └── StateView ────────┘       └── StateSource: what the store has committed
+//! ```
+
+mod types;
+
+pub use types::{
+    Account, AccountDiff, BlockDiff, NodeKey, StateBatch, StateError, StateSource, StateView, StorageBatch,
+};
