@@ -7,7 +7,7 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use serde_json::{Map, Value, json};
 use trunkline::chain::BlockRef;
-use trunkline::{Direction, Disconnected, PeerAddr, PeerHandle, PeerId, Wire};
+use trunkline::{Disconnected, PeerAddr, PeerHandle, PeerId, Wire};
 
 use crate::pipeline::{BadBlock, Progress};
 use crate::pool::PoolStatus;
@@ -92,7 +92,7 @@ impl Event {
             Self::Metrics { addr } => json!({ "event": "metrics", "addr": addr.to_string() }),
             Self::PeerUp { peer } => json!({
                 "event": "peer-up", "peer": peer.id().to_string(), "wire": peer.wire().to_string(),
-                "direction": direction(peer), "agent": agent(peer), "protocols": peer.protocols(),
+                "direction": peer.direction().to_string(), "agent": agent(peer), "protocols": peer.protocols(),
             }),
             Self::PeerDown { peer, ended } => json!({
                 "event": "peer-down", "peer": peer.to_string(), "side": ended.side.to_string(),
@@ -205,13 +205,6 @@ impl End {
                 u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX)
             ))
         )
-    }
-}
-
-fn direction(peer: &PeerHandle) -> &'static str {
-    match peer.direction() {
-        Direction::Inbound => "inbound",
-        Direction::Outbound => "outbound",
     }
 }
 
