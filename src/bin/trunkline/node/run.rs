@@ -103,7 +103,7 @@ impl Node {
             StartError::Listen { .. } | StartError::Trace(_) => Failure::unusable(error),
             error => Failure::failed(error),
         })?;
-        let discovering = args.discovery.start(&network, identity.keypair(), store.clone()).await;
+        let discovering = args.discovery.start(&network, &identity.keypair(), store.clone()).await;
         let discovering = match discovering.and_then(|running| identity.save().map(|()| running)) {
             Ok(running) => running,
             Err(failure) => {
