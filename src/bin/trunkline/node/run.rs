@@ -95,7 +95,7 @@ impl Node {
         output: Output,
     ) -> Result<Self, Failure> {
         let Chain { store, anchor, .. } = chain;
-        let eth = Eth::speaking(store.clone(), Arc::new(BlockingThreads), |version| args.speaks(version));
+        let eth = Eth::builder(store.clone()).versions(|version| args.speaks(version)).build();
         let builder = Network::builder(config, identity.keypair()).exchange(eth.clone());
         let network = builder.start().await.map_err(|error| match error {
             StartError::Listen { .. } | StartError::Trace(_) => Failure::unusable(error),
