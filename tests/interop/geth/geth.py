@@ -12,6 +12,13 @@ DATA = Path(os.environ.get("TRUNKLINE_INTEROP_DATA") or HERE.parents[2].parent /
 OLD, NEW = "1.17.0", "1.17.5"
 TESTDATA = CACHE / f"geth-v{NEW}" / "testdata"
 DEVP2P = CACHE / f"geth-v{NEW}" / "devp2p"
+# Cases of `devp2p rlpx eth-test` that a server of headers, bodies and receipts can pass ..
+ETH_POSSIBLE = ["Status", "MaliciousHandshake", "BlockRangeUpdateExpired", "BlockRangeUpdateFuture",
+                "BlockRangeUpdateInvalid", "GetBlockHeaders", "GetNonexistentBlockHeaders", "SimultaneousRequests",
+                "SameRequestID", "ZeroRequestID", "GetBlockBodies", "GetReceipts", "GetLargeReceipts"]
+# .. and those that need a transaction pool and the state.
+ETH_POOL = ["LargeTxRequest", "Transaction", "InvalidTxs", "NewPooledTxs", "BlobViolations",
+            "TestBlobTxWithoutSidecar", "TestBlobTxWithMismatchedSidecar"]
 LISTEN_RLPX, LISTEN_LIBP2P = "/ip4/127.0.0.1/tcp/0/rlpx", "/ip4/127.0.0.1/tcp/0"
 
 
