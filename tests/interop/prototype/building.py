@@ -23,7 +23,7 @@ def head(geth, number="latest"):
 
 
 def build(geth, parent, recipient, gather=0.3):
-    """A block on that parent with what geth's pool has, executed but not yet the head. Its hash and its transactions."""
+    """A block on that parent with what geth's pool has, not yet the head. Its hash, how many transactions it has."""
     above = geth.rpc("eth_getBlockByHash", parent, False)
     attributes = {"timestamp": hex(int(above["timestamp"], 16) + 10), "prevRandao": ZERO, "withdrawals": [],
                   "suggestedFeeRecipient": "0x" + f"{recipient:02x}" * 20, "parentBeaconBlockRoot": ZERO}
@@ -37,7 +37,7 @@ def build(geth, parent, recipient, gather=0.3):
 
 
 def extend(geth, parent, count, recipient=1):
-    """That many blocks on a parent, the last of which becomes the head. Its hash and how many transactions they have."""
+    """That many blocks on a parent, the last of which becomes the head. Its hash, how many transactions they have."""
     transactions = 0
     for _ in range(count):
         parent, packed = build(geth, parent, recipient)

@@ -1,4 +1,4 @@
-"""What a chain file says, read without the program under test: Keccak-256, RLP, headers; and chains with one lie in them."""
+"""What a chain file says, read without the program under test (Keccak-256, RLP), and chains with one lie in them."""
 from functools import lru_cache
 from pathlib import Path
 from geth import Chain

@@ -60,7 +60,7 @@ def reorgs():
             seen = max(is_head(one, wanted, 20) for one in (node, second))
             times.append(max(0.0, seen - built))
             told = node.event("reorg", 1, lambda event: event["to"], after=start)[1]
-            need(common[0] in _numbers(told["common"]) or common[1] in str(told["common"]), f"{told}; common is {common}")
+            need(names(told["common"], *common[:2]), f"{told}; common is {common}")
         for one in (node, second):
             need(not one.events("bad-block"), f"{one.name}: {one.events('bad-block')}")
             one.stop()
@@ -68,15 +68,16 @@ def reorgs():
         return "behind by " + ", ".join(f"{seconds:.2f} s" for seconds in times) + " after 1, 5 and 64 blocks"
 
 
-def _numbers(value):
-    """A block in an event is a number, or an object that has one."""
-    return [value] if isinstance(value, int) else [part for part in getattr(value, "values", list)() if isinstance(part, int)]
+def names(told, number, its_hash):
+    """Whether what an event says of a block, be it a number, a hash or both, is this one."""
+    parts = told.values() if isinstance(told, dict) else [told]
+    return number in parts or its_hash in parts
 
 
 def producers():
-    """Two producers of the development chain that do not know each other; who followed the one changes to the longer."""
-    def producing(lab, name, every, *options):
-        return lab.prototype("dev", "--produce", every, "--ttl", "120s", *BOTH_WIRES, *options, name=name, store=lab.store(name))
+    """Two producers of the development chain apart from each other; who followed the one changes to the longer."""
+    def producing(name, every):
+        return lab.prototype("dev", "--produce", every, "--ttl", "120s", *BOTH_WIRES, name=name)
 
     def ended(node):
         need(node.stop() == 0, f"{node.name} did not end with 0")
@@ -84,12 +85,12 @@ def producers():
         return node.event("end", 1)[1]
 
     with Lab() as lab:
-        first = producing(lab, "a", "200ms")
+        first = producing("a", "200ms")
         first.at_head(4, 20)
         common = ended(first)
         copied(lab.store("a"), "b.store")
-        first = producing(lab, "a", "200ms")
-        other = producing(lab, "b", "100ms")
+        first = producing("a", "200ms")
+        other = producing("b", "100ms")
         follower = lab.following("dev", [first.addr()], name="c")
         followed = follower.at_head(common["number"] + 6, 30)
         after_first = ended(first)
@@ -98,13 +99,13 @@ def producers():
         last = follower.last("head")
         need(last["number"] <= longer["number"] - 3, f"the branch {longer} is not longer than {last}")
         start = time.monotonic()
-        served = lab.following("dev", [follower.addr()], name="b", store=lab.store("b"))
+        served = lab.following("dev", [follower.addr()], name="b")
         wanted = (longer["number"], longer["hash"], longer["root"])
         took = is_head(follower, wanted, 20) - start
         told = follower.event("reorg", 1)[1]
-        need(common["number"] in _numbers(told["common"]) or common["hash"] in str(told["common"]), f"{told}, {common}")
+        need(names(told["common"], common["number"], common["hash"]), f"{told}, {common}")
         # Who made the shorter branch comes back and follows too.
-        back = lab.following("dev", [follower.addr()], name="a", store=lab.store("a"))
+        back = lab.following("dev", [follower.addr()], name="a")
         is_head(back, wanted, 20)
         for node in (served, follower, back):
             need(ended(node)["hash"] == longer["hash"], f"{node.name} left the head")
@@ -118,14 +119,15 @@ def pool_holds(node, count, secs):
 
 
 def transfers():
-    """A file's transactions reach another prototype and geth; geth's reach both; a block that has them empties the pools."""
+    """A file's transactions reach another prototype and geth; geth's reach both; their block empties the pools."""
     with Lab() as lab:
         geth = lab.geth(NEW, SHORT, imported=True)
         # Until it is told a head, geth drops transactions.
         geth.forkchoice(SHORT.head_hash, finalized=building.ZERO)
         payer, other, poor = transactions.accounts()[0], transactions.accounts()[1], transactions.Account(7)
         mine = [payer.transfer(SHORT.network, 0), payer.legacy(SHORT.network, 1)]
-        bad = [poor.transfer(SHORT.network, 0), payer.transfer(SHORT.network + 1, 2), payer.transfer(SHORT.network, 2, gas=20000)]
+        bad = [poor.transfer(SHORT.network, 0), payer.transfer(SHORT.network + 1, 2),
+               payer.transfer(SHORT.network, 2, gas=20000)]
         file = lab.home / "signed.txs"
         file.write_text("".join(f"{raw}\n" for _, raw in mine))
         node = lab.following(SHORT, [geth.enode], "--tx-file", file, name="a")
@@ -153,7 +155,8 @@ def transfers():
         for one in (node, second, third):
             need(one.stop() == 0, f"{one.name}: exit {one.child.returncode}")
             one.keeps_the_contract()
-        return f"geth's were in both pools after {took:.2f} s; refused: {[event['error'] for _, event in third.events('error')]}"
+        refused = [event["error"] for _, event in third.events("error")]
+        return f"geth's were in both pools after {took:.2f} s; refused: {refused}"
 
 
 class Engine:
