@@ -87,7 +87,8 @@ impl TransactionPlan {
 
     /// What a peer was asked for, of what has not come from elsewhere by now, waits for others.
     pub(super) fn retry_asked(&mut self, asked: &Asked) {
-        for said in &asked.hashes {
+        // From behind, because each goes to the front: senders' transactions stay in their order.
+        for said in asked.hashes.iter().rev() {
             if self.wants.is_asked(&said.hash) {
                 self.retry(&said.hash);
             }

@@ -23,6 +23,10 @@ use crate::protocols::eth::{INFLATED_BYTES_MAX, PooledHash, PooledTransaction};
 /// Announced transactions that are remembered of a peer. When full, further ones are dropped.
 pub(super) const ANNOUNCED_MAX: usize = 4_096;
 
+/// A full queue is looked through again after so many transactions have moved on, so that a flood of
+/// announcements does not make us look through it for each of them.
+const TIDY_MOVES: u64 = 256;
+
 /// The highest type there is.
 const KIND_MAX: u8 = 4;
 
@@ -39,6 +43,8 @@ pub(super) struct Peer {
     pub(super) asked: Option<Asked>,
     /// It is not asked before.
     pub(super) paused: Option<Instant>,
+    /// [`Wants::moves`] when outdated entries were last taken out of a full queue.
+    tidied: u64,
 }
 
 /// A request in flight.
@@ -144,7 +150,8 @@ impl TransactionPlan {
                 self.counts.dropped += 1;
                 continue;
             }
-            if peer.queue.len() >= ANNOUNCED_MAX {
+            if peer.queue.len() >= ANNOUNCED_MAX && self.wants.moves() - peer.tidied >= TIDY_MOVES {
+                peer.tidied = self.wants.moves();
                 tidy(&mut peer.queue, &mut self.wants, session);
             }
             if peer.queue.len() >= ANNOUNCED_MAX {

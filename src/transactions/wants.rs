@@ -62,13 +62,16 @@ pub(super) enum Noted {
 
 /// The transactions by hash. Never walked, so that no run depends on their order.
 #[derive(Debug, Default)]
-pub(super) struct Wants(HashMap<B256, Want>);
+pub(super) struct Wants {
+    by_hash: HashMap<B256, Want>,
+    moves: u64,
+}
 
 impl Wants {
     /// A peer has this transaction.
     pub(super) fn note(&mut self, session: SessionId, said: PooledHash) -> Noted {
-        let full = self.0.len() >= WANTS_MAX;
-        let want = match self.0.entry(said.hash) {
+        let full = self.by_hash.len() >= WANTS_MAX;
+        let want = match self.by_hash.entry(said.hash) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(_) if full => return Noted::Full,
             Entry::Vacant(entry) => {
@@ -85,19 +88,19 @@ impl Wants {
 
     /// Whether a hash in a peer's queue still waits for that peer.
     pub(super) fn waits_for(&self, hash: &B256, session: SessionId) -> Option<PooledHash> {
-        let want = self.0.get(hash).filter(|want| want.stage == Stage::Waiting)?;
+        let want = self.by_hash.get(hash).filter(|want| want.stage == Stage::Waiting)?;
         want.holders.iter().find(|holder| holder.session == session).map(|holder| holder.said)
     }
 
     /// What this peer said of a transaction that was not asked of it.
     pub(super) fn said(&self, hash: &B256, session: SessionId) -> Option<PooledHash> {
-        let holders = &self.0.get(hash)?.holders;
+        let holders = &self.by_hash.get(hash)?.holders;
         holders.iter().find(|holder| holder.session == session).map(|holder| holder.said)
     }
 
     /// The hash was taken out of the peer's queue without being asked for.
     pub(super) fn unqueued(&mut self, hash: &B256, session: SessionId) {
-        if let Some(want) = self.0.get_mut(hash) {
+        if let Some(want) = self.by_hash.get_mut(hash) {
             let holder = want.holders.iter_mut().find(|holder| holder.session == session);
             holder.into_iter().for_each(|holder| holder.queued = false);
         }
@@ -105,7 +108,8 @@ impl Wants {
 
     /// The peer is asked now.
     pub(super) fn asked(&mut self, hash: &B256, session: SessionId) {
-        if let Some(want) = self.0.get_mut(hash) {
+        if let Some(want) = self.by_hash.get_mut(hash) {
+            self.moves += 1;
             want.stage = Stage::Asked;
             want.holders.retain(|holder| holder.session != session);
         }
@@ -114,19 +118,20 @@ impl Wants {
     /// The transaction has come; `false` if it had come before. One that nobody announced is
     /// remembered as well, so that nobody is asked for it.
     pub(super) fn came(&mut self, hash: B256) -> bool {
-        let want = self.0.entry(hash).or_insert(Want { stage: Stage::Waiting, holders: Vec::new() });
+        self.moves += 1;
+        let want = self.by_hash.entry(hash).or_insert(Want { stage: Stage::Waiting, holders: Vec::new() });
         std::mem::replace(&mut want.stage, Stage::Checked) != Stage::Checked
     }
 
     /// Whether a transaction is being asked for.
     pub(super) fn is_asked(&self, hash: &B256) -> bool {
-        self.0.get(hash).is_some_and(|want| want.stage == Stage::Asked)
+        self.by_hash.get(hash).is_some_and(|want| want.stage == Stage::Asked)
     }
 
     /// It did not come, or not as it should: it waits again. `queue` puts it into a holder's queue, and
     /// says no if that cannot be; without any holder left it is forgotten.
     pub(super) fn retry(&mut self, hash: &B256, mut queue: impl FnMut(SessionId) -> bool) {
-        let Entry::Occupied(mut entry) = self.0.entry(*hash) else { return };
+        let Entry::Occupied(mut entry) = self.by_hash.entry(*hash) else { return };
         let want = entry.get_mut();
         want.stage = Stage::Waiting;
         want.holders.retain_mut(|holder| {
@@ -140,7 +145,7 @@ impl Wants {
 
     /// The peer will not be asked for this.
     pub(super) fn forget_holder(&mut self, hash: &B256, session: SessionId) {
-        let Entry::Occupied(mut entry) = self.0.entry(*hash) else { return };
+        let Entry::Occupied(mut entry) = self.by_hash.entry(*hash) else { return };
         let want = entry.get_mut();
         want.holders.retain(|holder| holder.session != session);
         if want.holders.is_empty() && want.stage == Stage::Waiting {
@@ -148,13 +153,19 @@ impl Wants {
         }
     }
 
+    /// How many transactions have ceased to wait so far: entries of queues are outdated by it.
+    pub(super) fn moves(&self) -> u64 {
+        self.moves
+    }
+
     /// The pool has decided, or has it from elsewhere.
     pub(super) fn done(&mut self, hash: &B256) {
-        self.0.remove(hash);
+        self.moves += 1;
+        self.by_hash.remove(hash);
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.by_hash.len()
     }
 }
