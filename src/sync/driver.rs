@@ -16,7 +16,7 @@ use super::action::{Action, Answer, Query, Start};
 use super::check::Verdict;
 use super::config::{Receipts, SyncConfig};
 use super::fork::Stored;
-use super::handle::{SyncError, SyncHandle};
+use super::handle::{Rejection, SyncError, SyncHandle};
 use super::plan::SyncPlan;
 use super::progress::{Meter, Progress, ReceiptsState, eta};
 use super::receipt_window::Scan;
@@ -47,7 +47,7 @@ pub struct Syncer<S: ?Sized> {
     config: SyncConfig,
     progress: watch::Sender<Progress>,
     stop: CancellationToken,
-    rejections: (mpsc::Sender<BlockRef>, mpsc::Receiver<BlockRef>),
+    rejections: (mpsc::Sender<Rejection>, mpsc::Receiver<Rejection>),
 }
 
 impl<S: Source + ?Sized> Syncer<S> {
@@ -183,7 +183,7 @@ impl<S: Source + ?Sized> Driver<S> {
                 biased;
                 // Our own tasks first: their number is bounded, that of announcements is not.
                 Some(done) = self.tasks.next() => self.on_done(done)?,
-                Some(block) = self.syncer.rejections.1.recv() => self.on_rejected(block),
+                Some(rejection) = self.syncer.rejections.1.recv() => self.on_rejected(rejection),
                 event = events.next() => match event {
                     Some(event) => self.on_event(event),
                     None => return Ok(()),
@@ -320,12 +320,13 @@ impl<S: Source + ?Sized> Driver<S> {
         Ok(())
     }
 
-    fn on_rejected(&mut self, block: BlockRef) {
+    fn on_rejected(&mut self, (block, reply): Rejection) {
         let stored = self.syncer.store.number(&block.hash) == Some(block.number);
         if stored {
             self.hurry.cancel();
         }
-        self.plan.on_rejected(now(), block, stored);
+        // Who does not wait for it any more has dropped the future.
+        let _ = reply.send(self.plan.on_rejected(now(), block, stored));
     }
 
     fn on_event(&mut self, event: SourceEvent) {

@@ -1,18 +1,22 @@
 //! What a host holds of a running sync, and why one ends before its time.
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::progress::Progress;
 use super::store::StoreError;
 use crate::chain::BlockRef;
+use crate::ids::SessionId;
+
+/// A block that the host found to be invalid, and who wants to know whose it was.
+pub(super) type Rejection = (BlockRef, oneshot::Sender<Option<SessionId>>);
 
 /// Watches and stops a sync. Cheap to clone; it outlives the sync.
 #[derive(Debug, Clone)]
 pub struct SyncHandle {
     pub(super) progress: watch::Receiver<Progress>,
     pub(super) stop: CancellationToken,
-    pub(super) rejections: mpsc::Sender<BlockRef>,
+    pub(super) rejections: mpsc::Sender<Rejection>,
 }
 
 impl SyncHandle {
@@ -44,9 +48,13 @@ impl SyncHandle {
     /// the sync ends with [`SyncError::TrustedRejected`]. A block that is not in the store is only
     /// remembered.
     ///
-    /// Waits while 16 rejections are on their way. Nothing happens once the sync has ended.
-    pub async fn reject(&self, block: BlockRef) {
-        let _ = self.rejections.send(block).await;
+    /// Gives the session that was blamed: none if its sender has gone, or nobody is at fault. Waits
+    /// while 16 rejections are on their way. Nothing happens once the sync has ended. Dropping the
+    /// future does not take the rejection back.
+    pub async fn reject(&self, block: BlockRef) -> Option<SessionId> {
+        let (reply, blamed) = oneshot::channel();
+        self.rejections.send((block, reply)).await.ok()?;
+        blamed.await.ok().flatten()
     }
 }
 

@@ -80,23 +80,23 @@ impl SyncPlan {
     /// The host found a block to be invalid. `stored` says whether the store has it.
     ///
     /// What the trusted head builds on cannot be wrong: then nobody is to blame, and the sync has
-    /// nothing left to do.
-    pub(super) fn on_rejected(&mut self, now: Instant, block: BlockRef, stored: bool) {
+    /// nothing left to do. Gives who is blamed.
+    pub(super) fn on_rejected(&mut self, now: Instant, block: BlockRef, stored: bool) -> Option<SessionId> {
         if stored && self.is_trusted(block.number) {
             self.actions.push_back(Action::TrustedRejected { number: block.number });
-            return;
+            return None;
         }
         self.rejected.insert(block.hash);
+        let sender = self.senders.of(block.number).filter(|from| stored && self.peers.get(*from).is_some());
         if stored {
-            if let Some(session) =
-                self.senders.of(block.number).filter(|from| self.peers.get(*from).is_some())
-            {
+            if let Some(session) = sender {
                 self.blame(now, session, BadData::Rejected { number: block.number });
             }
             let keep = block.number.saturating_sub(1);
             self.dropping = Some(self.dropping.map_or(keep, |other| other.min(keep)));
         }
         self.turn(now);
+        sender
     }
 
     /// Has the store drop rejected blocks once it is idle.

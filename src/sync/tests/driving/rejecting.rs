@@ -108,7 +108,7 @@ async fn a_block_is_rejected_while_the_store_has_no_room() {
     let (handle, _run) = spawn(&source, store.clone(), config());
     handle.subscribe().wait_for(|progress| progress.bodies == 64).await.unwrap();
     source.up(2, &good, Manner::Honest, 5 * MS);
-    handle.reject(bad.at(30).block_ref()).await;
+    assert_eq!(handle.reject(bad.at(30).block_ref()).await, Some(liar));
     handle.subscribe().wait_for(|progress| progress.bodies < 64).await.unwrap();
     store.room.add_permits(1_000);
     stored(&handle, good.head()).await;
@@ -123,7 +123,7 @@ async fn a_rejected_block_below_the_trusted_head_ends_the_sync() {
     let config = SyncConfig { trusted_head: Some(chain.head().hash), ..config() };
     let (handle, run) = spawn(&source, store.clone(), config);
     handle.subscribe().wait_for(|progress| progress.bodies == 64 && progress.headers == 100).await.unwrap();
-    handle.reject(chain.at(10).block_ref()).await;
+    assert_eq!(handle.reject(chain.at(10).block_ref()).await, None);
     let ended = run.await.unwrap();
     assert!(matches!(ended, Err(SyncError::TrustedRejected { number: 10 })), "{ended:?}");
     assert!(source.blamed().is_empty());
