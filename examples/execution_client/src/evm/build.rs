@@ -1,8 +1,8 @@
 //! Making a block: for a producer of the development chain.
 
+use alloy_consensus::proofs::calculate_transaction_root;
 use alloy_consensus::transaction::Recovered;
 use alloy_consensus::{BlockBody, Header, Transaction as _, TxEnvelope};
-use alloy_consensus::proofs::calculate_transaction_root;
 use alloy_eips::eip2718::Encodable2718;
 use alloy_evm::block::BlockExecutionError;
 use alloy_primitives::{Address, B256, U256};

@@ -1,6 +1,7 @@
 //! State as revm reads it, and what revm changed as a [`BlockDiff`].
 
 use std::cell::RefCell;
+use std::fmt;
 
 use alloy_primitives::{Address, B256, U256};
 use revm::database::BundleState;
@@ -21,6 +22,12 @@ pub(super) struct Reader<'a> {
 pub(super) struct Unreadable;
 
 impl DBErrorMarker for Unreadable {}
+
+impl fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").finish_non_exhaustive()
+    }
+}
 
 impl Reader<'_> {
     fn keep<T>(&self, read: Result<T, StateError>) -> Result<T, Unreadable> {
@@ -72,7 +79,9 @@ pub(super) fn diff_of(bundle: BundleState) -> BlockDiff {
             slots.map(|(key, slot)| (*key, slot.present_value)).collect();
         let same = match (&account.info, &account.original_info) {
             (Some(now), Some(before)) => {
-                now.nonce == before.nonce && now.balance == before.balance && now.code_hash == before.code_hash
+                now.nonce == before.nonce
+                    && now.balance == before.balance
+                    && now.code_hash == before.code_hash
             }
             (None, None) => true,
             _ => false,

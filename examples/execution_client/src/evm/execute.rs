@@ -61,7 +61,8 @@ impl Executor {
         let time = parent.timestamp.saturating_add(1);
         let base_fee = header::base_fee(&self.forks, parent).unwrap_or(0);
         let excess = header::excess_blob_gas(&self.forks, parent, time);
-        let blob_fee = excess.zip(self.forks.blobs(time)).map(|(excess, params)| params.calc_blob_fee(excess));
+        let blob_fee =
+            excess.zip(self.forks.blobs(time)).map(|(excess, params)| params.calc_blob_fee(excess));
         (base_fee, blob_fee.unwrap_or(0))
     }
 
@@ -173,7 +174,8 @@ pub(super) type Running<'a> = dyn ExecuteOne + 'a;
 /// The one thing that is done with a running block.
 pub(super) trait ExecuteOne {
     /// Executes and commits a transaction.
-    fn execute_transaction(&mut self, transaction: &Recovered<TxEnvelope>) -> Result<(), BlockExecutionError>;
+    fn execute_transaction(&mut self, transaction: &Recovered<TxEnvelope>)
+    -> Result<(), BlockExecutionError>;
 }
 
 impl<E> ExecuteOne for E
@@ -181,7 +183,10 @@ where
     E: BlockExecutor<Transaction = TxEnvelope>,
     for<'t> Recovered<&'t TxEnvelope>: alloy_evm::block::ExecutableTx<E>,
 {
-    fn execute_transaction(&mut self, transaction: &Recovered<TxEnvelope>) -> Result<(), BlockExecutionError> {
+    fn execute_transaction(
+        &mut self,
+        transaction: &Recovered<TxEnvelope>,
+    ) -> Result<(), BlockExecutionError> {
         BlockExecutor::execute_transaction(self, transaction.as_recovered_ref()).map(drop)
     }
 }

@@ -29,7 +29,8 @@ impl Forks {
         }
         let difficulty = chain.spec.genesis_header().difficulty;
         let is_merged = config.terminal_total_difficulty.is_some_and(|end| difficulty >= end);
-        if config.terminal_total_difficulty.is_some_and(|end| end > U256::ZERO) && !is_merged && !chain.is_dev {
+        if config.terminal_total_difficulty.is_some_and(|end| end > U256::ZERO) && !is_merged && !chain.is_dev
+        {
             return Err(GenesisError::Fork("proof of work before the merge"));
         }
         let genesis_time = chain.spec.genesis_header().timestamp;
@@ -63,7 +64,9 @@ impl EthereumHardforks for Forks {
     fn ethereum_fork_activation(&self, fork: EthereumHardfork) -> ForkCondition {
         use EthereumHardfork as Fork;
         let block = |at: Option<u64>| at.map_or(ForkCondition::Never, ForkCondition::Block);
-        let time = |at: Option<u64>| at.map_or(ForkCondition::Never, |at| ForkCondition::Timestamp(at.max(self.genesis_time)));
+        let time = |at: Option<u64>| {
+            at.map_or(ForkCondition::Never, |at| ForkCondition::Timestamp(at.max(self.genesis_time)))
+        };
         let config = &self.config;
         match fork {
             Fork::Frontier => ForkCondition::ZERO_BLOCK,

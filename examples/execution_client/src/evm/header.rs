@@ -1,8 +1,8 @@
 //! What a header must be, given its parent and its block's body.
 
 use alloy_consensus::constants::EMPTY_OMMER_ROOT_HASH;
-use alloy_consensus::{Header, Transaction, Typed2718};
 use alloy_consensus::proofs::{calculate_transaction_root, calculate_withdrawals_root};
+use alloy_consensus::{Header, Transaction, Typed2718};
 use alloy_eips::eip1559::BaseFeeParams;
 use alloy_hardforks::EthereumHardforks;
 use alloy_primitives::{B64, U256};
@@ -60,7 +60,8 @@ fn present(field: &'static str, is: bool, wanted: bool) -> Result<(), BlockError
 
 fn check_gas_limit(forks: &Forks, header: &Header, parent: &Header) -> Result<(), BlockError> {
     // The first block of London may have twice as much (EIP-1559).
-    let begins = forks.is_london_active_at_block(header.number) && !forks.is_london_active_at_block(parent.number);
+    let begins =
+        forks.is_london_active_at_block(header.number) && !forks.is_london_active_at_block(parent.number);
     let before = if begins { parent.gas_limit.saturating_mul(2) } else { parent.gas_limit };
     let got = header.gas_limit;
     if got < GAS_LIMIT_MIN || got.abs_diff(before) >= before / GAS_LIMIT_STEP {
@@ -93,7 +94,8 @@ fn check_blobs(forks: &Forks, block: &Prepared, parent: &Header) -> Result<(), B
     if excess != expected {
         return Err(BlockError::ExcessBlobGas { expected, got: excess });
     }
-    let blobs: u64 = block.transactions().iter().map(|transaction| transaction.blob_count().unwrap_or(0)).sum();
+    let blobs: u64 =
+        block.transactions().iter().map(|transaction| transaction.blob_count().unwrap_or(0)).sum();
     let expected = blobs.saturating_mul(GAS_PER_BLOB);
     if used != expected {
         return Err(BlockError::BlobGasUsed { expected, got: used });
