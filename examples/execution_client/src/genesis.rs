@@ -1,13 +1,12 @@
 //! The chain: what trunkline needs of it, and what execution needs of it.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use alloy_genesis::{Genesis, GenesisAccount};
-use alloy_primitives::{U256, keccak256};
+use alloy_primitives::keccak256;
 use alloy_trie::KECCAK_EMPTY;
 use trunkline::chain::{ChainSpec, SpecError};
 
@@ -79,7 +78,9 @@ impl Chain {
 fn account_diff(allocated: &GenesisAccount) -> AccountDiff {
     let code_hash = allocated.non_empty_code().map_or(KECCAK_EMPTY, keccak256);
     let (nonce, balance) = (allocated.nonce.unwrap_or(0), allocated.balance);
-    let slots: BTreeMap<U256, U256> = allocated.storage_slots().map(|(slot, v)| (slot.into(), v)).collect();
+    // A slot may be written down as zero, which is the same as not at all.
+    let slots = allocated.storage_slots().filter(|(_, value)| !value.is_zero());
+    let slots = slots.map(|(slot, value)| (slot.into(), value)).collect();
     let after = Account { nonce, balance, code_hash, ..Account::default() };
     AccountDiff { after: Some(after), wiped: false, slots }
 }
@@ -93,6 +94,9 @@ fn read_bounded(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use alloy_primitives::U256;
     use alloy_trie::TrieAccount;
     use alloy_trie::root::{state_root_unsorted, storage_root_unhashed};
 
