@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use alloy_consensus::TxType;
 use trunkline::chain::HeaderFacts;
 use trunkline::chain::verify::check_receipts;
 
@@ -15,7 +14,7 @@ fn geths_600_blocks_have_their_state_root_at_every_block() {
     let mut kinds = [0; 5];
     for block in &blocks {
         let prepared = follower.executor.prepare(block.clone()).unwrap();
-        prepared.transactions.iter().for_each(|t| kinds[TxType::from(t.tx_type()) as usize] += 1);
+        prepared.transactions.iter().for_each(|t| kinds[t.tx_type() as usize] += 1);
         let output = follower.follow(block, true);
         let facts = HeaderFacts::read(&block.header).unwrap();
         check_receipts(&facts, &output.receipts).unwrap();
