@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use alloy_consensus::{Eip658Value, Header, Receipt, ReceiptEnvelope, TxReceipt, TxType};
 use alloy_eips::eip2718::Encodable2718;
+use alloy_eips::eip4895::Withdrawal;
 use alloy_eips::eip7685::Requests;
 use alloy_evm::block::{BlockExecutionError, BlockExecutionResult, BlockExecutor, BlockValidationError};
 use alloy_evm::eth::receipt_builder::{ReceiptBuilder, ReceiptBuilderCtx};
@@ -108,7 +109,7 @@ impl Executor {
     pub(super) fn start<'a, 'b>(
         &'a self,
         header: &Header,
-        withdrawals: Option<&'a [alloy_eips::eip4895::Withdrawal]>,
+        withdrawals: Option<&'a [Withdrawal]>,
         state: &'a mut BlockState<'b>,
     ) -> Run<'a, 'b> {
         let context = EthBlockExecutionCtx {
@@ -197,14 +198,13 @@ fn check_result(
     if got != expected {
         return Err(BlockError::GasUsed { expected, got });
     }
-    // The root holds the blooms of the receipts, so this comes first to name what alone is wrong.
-    let (expected, got) = (header.logs_bloom, receipts.bloom);
-    if got != expected {
-        return Err(BlockError::LogsBloom { expected: expected.into(), got: got.into() });
-    }
     let (expected, got) = (header.receipts_root, receipts.root);
     if got != expected {
         return Err(BlockError::ReceiptsRoot { expected, got });
+    }
+    let (expected, got) = (header.logs_bloom, receipts.bloom);
+    if got != expected {
+        return Err(BlockError::LogsBloom { expected: expected.into(), got: got.into() });
     }
     let (expected, got) = (header.blob_gas_used.unwrap_or(0), result.blob_gas_used);
     if got != expected {

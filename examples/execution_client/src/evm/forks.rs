@@ -28,7 +28,8 @@ pub(super) struct Forks {
     osaka: Option<u64>,
     /// From when on which numbers count for blobs, in order of time.
     blobs: Vec<(u64, BlobParams)>,
-    deposit_contract: Option<Address>,
+    /// As geth has it, the zero address where the file names none: not mainnet's.
+    deposit_contract: Address,
 }
 
 impl Forks {
@@ -54,7 +55,7 @@ impl Forks {
             prague: config.prague_time,
             osaka: config.osaka_time,
             blobs: blobs(config)?,
-            deposit_contract: config.deposit_contract_address,
+            deposit_contract: config.deposit_contract_address.unwrap_or_default(),
         })
     }
 
@@ -105,7 +106,7 @@ impl EthereumHardforks for Forks {
 
 impl EthExecutorSpec for Forks {
     fn deposit_contract_address(&self) -> Option<Address> {
-        self.deposit_contract
+        Some(self.deposit_contract)
     }
 }
 
@@ -241,4 +242,61 @@ pub(super) fn excess_blob_gas(
 
 fn refused(why: impl Into<String>) -> GenesisError {
     GenesisError::Unsupported(why.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMES: &str = r#""shanghaiTime":10,"cancunTime":20,"pragueTime":30,"osakaTime":40,"bpo1Time":50,
+        "blobSchedule":{"prague":{"target":4,"max":8,"baseFeeUpdateFraction":77},
+        "bpo1":{"target":10,"max":15,"baseFeeUpdateFraction":88}}"#;
+
+    fn forks() -> Forks {
+        let json = format!(
+            r#"{{"config":{{"chainId":7,"homesteadBlock":0,"eip150Block":0,"eip155Block":0,"eip158Block":0,
+            "byzantiumBlock":0,"constantinopleBlock":0,"petersburgBlock":0,"istanbulBlock":0,"berlinBlock":0,
+            "londonBlock":0,"terminalTotalDifficulty":0,{TIMES}}},
+            "gasLimit":"0x1c9c380","difficulty":"0x0","alloc":{{}}}}"#
+        );
+        Forks::new(&Chain::parse(json.as_bytes()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn each_fork_begins_with_its_time() {
+        let forks = forks();
+        let expected = [SpecId::MERGE, SpecId::SHANGHAI, SpecId::CANCUN, SpecId::PRAGUE, SpecId::OSAKA];
+        for (i, spec) in expected.into_iter().enumerate() {
+            let time = 10 * i as u64;
+            assert_eq!((forks.spec_id(time), forks.spec_id(time + 9)), (spec, spec));
+            let prague = forks.is_prague_active_at_timestamp(time);
+            assert_eq!(prague, spec.is_enabled_in(SpecId::PRAGUE));
+        }
+        let max =
+            |time| forks.blob_params(time).map(|params| (params.max_blob_count, params.max_blobs_per_tx));
+        assert_eq!(
+            [19, 20, 30, 40, 50].map(max),
+            [None, Some((6, 6)), Some((8, 8)), Some((9, 6)), Some((15, 6))]
+        );
+        assert_eq!(Forks::new(&Chain::dev()).unwrap().spec_id(u64::MAX), SpecId::LONDON);
+        assert!(forks.is_paris_active_at_block(0), "rewards are off");
+    }
+
+    #[test]
+    fn excess_blob_gas_is_as_alloy_has_it_and_does_not_overflow() {
+        let forks = forks();
+        for time in [20, 40, 50] {
+            let params = forks.blob_params(time).unwrap();
+            for excess in [0, 1, 131_072, 3_000_000, 50_000_000] {
+                for blobs in 0..=params.max_blob_count {
+                    for base_fee in [0, 7, 1_000_000_000, 90_000_000_000] {
+                        let used = blobs * DATA_GAS_PER_BLOB;
+                        let alloy = params.next_block_excess_blob_gas_osaka(excess, used, base_fee);
+                        assert_eq!(excess_blob_gas(params, excess, used, base_fee), alloy);
+                    }
+                }
+            }
+            assert!(excess_blob_gas(params, u64::MAX, u64::MAX, u64::MAX) > 0);
+        }
+    }
 }

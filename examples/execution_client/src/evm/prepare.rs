@@ -5,6 +5,7 @@ use alloy_consensus::{BlockBody, EthereumTxEnvelope, Header, TxEip4844};
 use alloy_eips::eip4895::Withdrawal;
 use alloy_primitives::{B256, keccak256};
 use alloy_rlp::Decodable;
+use revm::primitives::hardfork::SpecId;
 use trunkline::chain::RawBlock;
 use trunkline::chain::verify::BodyRoots;
 
@@ -51,7 +52,6 @@ pub(super) fn prepare(forks: &Forks, raw: &RawBlock) -> Result<Prepared, BlockEr
 }
 
 fn check_size(forks: &Forks, raw: &RawBlock, time: u64) -> Result<(), BlockError> {
-    use revm::primitives::hardfork::SpecId;
     // The list's own head has at most 5 bytes, and the body's head is not in the block.
     let got = raw.header.len() + raw.body.len();
     if forks.spec_id(time).is_enabled_in(SpecId::OSAKA) && got > BLOCK_BYTES_MAX {

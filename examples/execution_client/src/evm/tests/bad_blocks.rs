@@ -259,6 +259,14 @@ fn a_state_that_cannot_be_read_is_not_the_blocks_fault() {
 }
 
 #[test]
+fn blocks_can_be_prepared_on_any_thread() {
+    fn is_shared<T: Send + Sync + 'static>() {}
+    is_shared::<Executor>();
+    is_shared::<crate::evm::Prepared>();
+    is_shared::<Output>();
+}
+
+#[test]
 fn a_chain_that_cannot_be_executed_is_refused_in_one_line() {
     const FORKS: &str = r#""homesteadBlock":0,"eip150Block":0,"eip155Block":0,"eip158Block":0,"byzantiumBlock":0,
         "constantinopleBlock":0,"petersburgBlock":0,"istanbulBlock":0,"berlinBlock":0,"londonBlock":0"#;
