@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use alloy_primitives::B256;
 use alloy_trie::EMPTY_ROOT_HASH;
 use bytes::Bytes;
-use redb::{Durability, ReadableTable, WriteTransaction};
+use redb::{ReadableTable, WriteTransaction};
 use trunkline::chain::verify::check_link;
 use trunkline::chain::{BlockRef, ChainSpec, HeaderFacts, RawBlock};
 use trunkline::protocols::eth::{Chain, ChainStatus};
@@ -57,7 +57,7 @@ impl ChainStore for Store {
         let linked = self.link(heads.stored, &blocks)?;
         let Some(last) = linked.last() else { return Ok(()) };
         heads.stored = *last;
-        self.write(APPEND, |transaction| write_blocks(transaction, &blocks, &linked))?;
+        self.write(|transaction| write_blocks(transaction, &blocks, &linked))?;
         self.refresh()?;
         self.set_heads(heads, None);
         Ok(())
@@ -76,7 +76,7 @@ impl ChainStore for Store {
         }
         let stored = view.status(&self.spec, number)?;
         let gone = latest_above(&view, number)?;
-        self.write(Durability::Immediate, |transaction| remove_above(transaction, number))?;
+        self.write(|transaction| remove_above(transaction, number))?;
         let served = if served.latest.number > number { stored } else { served };
         // Nothing of another branch can be served before this, because nothing of it is stored.
         self.set_heads(Heads { stored, served }, None);
@@ -92,7 +92,7 @@ impl ChainStore for Store {
 
     fn put_receipts(&self, receipts: Vec<(B256, Bytes)>) -> Result<(), StoreError> {
         let _writing = self.writing();
-        self.write(APPEND, |transaction| {
+        self.write(|transaction| {
             let numbers = transaction.open_table(NUMBERS)?;
             let mut table = transaction.open_table(RECEIPTS)?;
             for (hash, list) in &receipts {
@@ -106,9 +106,6 @@ impl ChainStore for Store {
         Ok(self.refresh()?)
     }
 }
-
-/// How lasting blocks and receipts from peers are.
-const APPEND: Durability = Durability::Immediate;
 
 impl Store {
     /// Checks that the blocks follow each other and the head. The status that each of them makes.

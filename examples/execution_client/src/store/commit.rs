@@ -2,7 +2,7 @@
 
 use alloy_trie::EMPTY_ROOT_HASH;
 use bytes::Bytes;
-use redb::{Durability, ReadableTable, WriteTransaction};
+use redb::{ReadableTable, WriteTransaction};
 use trunkline::chain::BlockRef;
 use trunkline::chain::verify::check_link;
 
@@ -45,7 +45,7 @@ impl Store {
         let _writing = self.writing();
         let Some(last) = blocks.last().map(|last| last.block.number) else { return Ok(()) };
         let before = self.executed();
-        let executed = self.write(Durability::Immediate, |transaction| {
+        let executed = self.write(|transaction| {
             let executed = write_blocks(transaction, before, last, blocks)?;
             write_state(transaction, &state)?;
             put_executed(transaction, &executed)?;
@@ -86,7 +86,7 @@ impl Store {
                 }
             }
         };
-        self.write(Durability::Immediate, |transaction| {
+        self.write(|transaction| {
             write_state(transaction, &state)?;
             transaction.open_table(UNDO)?.retain_in::<u64, _>(to.number.saturating_add(1).., |_, _| false)?;
             put_executed(transaction, &executed)

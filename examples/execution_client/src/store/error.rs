@@ -58,6 +58,7 @@ impl OpenError {
         match failure {
             StoreFailure::NoSpace => Self::NoSpace(folder),
             StoreFailure::Damaged(what) => Self::Damaged { folder, what },
+            StoreFailure::Io(error) if is_cut(&*error) => Self::Damaged { folder, what: error.to_string() },
             StoreFailure::Io(error) => Self::Io { folder, error },
             failure => Self::Io { folder, error: failure.into() },
         }
@@ -95,6 +96,15 @@ pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
+/// Whether the file ends too early, or does not begin as a database does.
+fn is_cut(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    match error.downcast_ref::<redb::Error>() {
+        Some(redb::Error::Io(error)) => matches!(error.kind(), UnexpectedEof | InvalidData | InvalidInput),
+        _ => false,
+    }
+}
+
 impl From<redb::Error> for StoreFailure {
     fn from(error: redb::Error) -> Self {
         match error {
@@ -123,8 +133,7 @@ from_redb!(
     redb::TableError,
     redb::DatabaseError,
     redb::TransactionError,
-    redb::CommitError,
-    redb::SetDurabilityError
+    redb::CommitError
 );
 
 impl From<alloy_rlp::Error> for StoreFailure {

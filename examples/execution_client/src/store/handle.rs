@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use alloy_primitives::B256;
-use redb::{Database, Durability, WriteTransaction};
+use redb::{Database, WriteTransaction};
 use tokio::sync::watch;
 use trunkline::chain::{BlockRef, ChainSpec, RawBlock};
 
@@ -120,16 +120,17 @@ impl Store {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `work` in one transaction: all of it, or, when it fails, nothing of it. What is written is seen
-    /// by readers after [`refresh`](Self::refresh).
+    /// Runs `work` in one transaction: all of it, or, when it fails, nothing of it. It is on the disk when
+    /// this returns; readers see it after [`refresh`](Self::refresh).
+    ///
+    /// For blocks and receipts too: what a kill takes would have to be fetched again, and a write that takes
+    /// longer is followed by a larger one, so that the sync is not slower for it.
     pub(super) fn write<T>(
         &self,
-        durability: Durability,
         work: impl FnOnce(&WriteTransaction) -> Result<T, StoreFailure>,
     ) -> Result<T, StoreFailure> {
         let write = || {
-            let mut transaction = self.database.begin_write()?;
-            transaction.set_durability(durability)?;
+            let transaction = self.database.begin_write()?;
             let value = work(&transaction)?;
             transaction.commit()?;
             Ok(value)
@@ -175,7 +176,9 @@ impl Store {
                 self.full.store(true, Ordering::Relaxed);
                 StoreFailure::NoSpace
             }
-            StoreFailure::Io(_) if self.full.load(Ordering::Relaxed) => StoreFailure::NoSpace,
+            StoreFailure::Io(_) | StoreFailure::Damaged(_) if self.full.load(Ordering::Relaxed) => {
+                StoreFailure::NoSpace
+            }
             failure => failure,
         }
     }

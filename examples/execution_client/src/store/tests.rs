@@ -16,7 +16,12 @@ use crate::genesis::Chain;
 use crate::state::{Account, AccountDiff, BlockDiff, NodeKey, StateBatch, StorageBatch};
 
 mod blocks;
+mod crash;
+mod damage;
+mod disk;
+mod opening;
 mod reorg;
+mod script;
 mod state;
 
 fn chain() -> Chain {
