@@ -6,4 +6,5 @@
 
 mod pool;
 
-pub use pool::{PooledTransaction, TransactionPool, Verdict};
+pub use crate::protocols::eth::PooledTransaction;
+pub use pool::{TransactionPool, Verdict};
