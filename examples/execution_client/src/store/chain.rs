@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use alloy_primitives::B256;
 use alloy_trie::EMPTY_ROOT_HASH;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use redb::{ReadableTable, WriteTransaction};
 use trunkline::chain::verify::check_link;
 use trunkline::chain::{BlockRef, ChainSpec, HeaderFacts, RawBlock};
@@ -49,6 +50,10 @@ impl Chain for Store {
 impl ChainStore for Store {
     fn head(&self) -> Option<BlockRef> {
         Some(self.stored())
+    }
+
+    fn ready(&self) -> BoxFuture<'static, ()> {
+        Box::pin(self.room())
     }
 
     fn append(&self, blocks: Vec<RawBlock>) -> Result<(), StoreError> {

@@ -23,6 +23,7 @@ mod opening;
 mod reorg;
 mod script;
 mod state;
+mod working;
 
 fn chain() -> Chain {
     Chain { spec: Arc::new(ChainSpec::dev()), genesis: Arc::new(Genesis::default()), is_dev: true }
