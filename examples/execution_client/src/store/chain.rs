@@ -18,6 +18,7 @@ use super::dropped::{self, Dropped};
 use super::error::StoreFailure;
 use super::handle::Store;
 use super::heads::{self, Heads};
+use super::left::{LEFT_MAX, LeftBlock};
 use super::tables::{BODIES, HEADERS, NUMBERS, RECEIPTS};
 use super::view::View;
 
@@ -62,6 +63,10 @@ impl ChainStore for Store {
         let linked = self.link(heads.stored, &blocks)?;
         let Some(last) = linked.last() else { return Ok(()) };
         heads.stored = *last;
+        let executed = self.executed().block;
+        // The branch that is executed may come back before anything was undone.
+        heads.served =
+            linked.iter().find(|status| status.latest == executed).copied().unwrap_or(heads.served);
         self.write(|transaction| write_blocks(transaction, &blocks, &linked))?;
         self.refresh()?;
         self.set_heads(heads, None);
@@ -70,7 +75,7 @@ impl ChainStore for Store {
 
     /// The genesis cannot be dropped, nor anything that is executed and cannot be undone: this is refused.
     fn truncate(&self, number: u64) -> Result<(), StoreError> {
-        let _writing = self.writing();
+        let mut writing = self.writing();
         let Heads { stored, served } = self.heads();
         if number >= stored.latest.number {
             return Ok(());
@@ -80,8 +85,9 @@ impl ChainStore for Store {
             return Err(StoreFailure::NoWayBack { from: executed, to: number }.into());
         }
         let stored = view.status(&self.spec, number)?;
-        let gone = latest_above(&view, number)?;
+        let (gone, left) = (latest_above(&view, number)?, left_above(&view, number)?);
         self.write(|transaction| remove_above(transaction, number))?;
+        left.into_iter().for_each(|block| writing.push(block));
         let served = if served.latest.number > number { stored } else { served };
         // Nothing of another branch can be served before this, because nothing of it is stored.
         self.set_heads(Heads { stored, served }, None);
@@ -163,6 +169,18 @@ fn latest_above(view: &View, number: u64) -> Result<Vec<RawBlock>, StoreFailure>
     }
     blocks.reverse();
     Ok(blocks)
+}
+
+/// The lowest blocks above `number`: execution may be among them.
+fn left_above(view: &View, number: u64) -> Result<Vec<LeftBlock>, StoreFailure> {
+    let rows = view.headers.range::<u64>(number.saturating_add(1)..)?.take(LEFT_MAX);
+    rows.map(|row| {
+        let header = row?.1;
+        let row = HeaderRow::read(header.value())?;
+        let facts = row.facts()?;
+        Ok(LeftBlock { executed: row.executed(&facts)?, parent: facts.parent_hash })
+    })
+    .collect()
 }
 
 fn remove_above(transaction: &WriteTransaction, number: u64) -> Result<(), StoreFailure> {

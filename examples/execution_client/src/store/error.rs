@@ -76,8 +76,9 @@ pub enum StoreFailure {
     Io(#[source] Box<dyn Error + Send + Sync>),
     #[error("the store is damaged: {0}")]
     Damaged(String),
-    /// The sync dropped this block, or one before it, while it was executed. Nothing was written.
-    #[error("block {number} is no longer on the stored chain")]
+    /// A block to be committed was never stored, does not follow the executed head, or is of a branch that
+    /// was left too long ago. Nothing was written.
+    #[error("block {number} is not on the stored chain")]
     Gone { number: u64 },
     /// A caller asks for what cannot be, such as a step back further than there are records of.
     #[error("no record leads from block {from} back to block {to}")]

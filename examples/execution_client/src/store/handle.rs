@@ -11,6 +11,7 @@ use trunkline::chain::{BlockRef, ChainSpec, RawBlock};
 use super::dropped::Dropped;
 use super::error::StoreFailure;
 use super::heads::{Executed, Heads};
+use super::left::Left;
 use super::view::View;
 
 /// How much of the file redb keeps in memory, its unwritten pages included.
@@ -27,7 +28,7 @@ pub struct Store {
     pub(super) spec: Arc<ChainSpec>,
     database: Database,
     /// Held while something is written, and while the heads follow.
-    writing: Mutex<()>,
+    writing: Mutex<Left>,
     view: RwLock<Arc<View>>,
     pub(super) heads: RwLock<Heads>,
     executed: watch::Sender<Executed>,
@@ -116,7 +117,7 @@ impl Store {
     }
 
     /// Nothing else is written, and no head moves, while this is held.
-    pub(super) fn writing(&self) -> MutexGuard<'_, ()> {
+    pub(super) fn writing(&self) -> MutexGuard<'_, Left> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
