@@ -80,12 +80,14 @@ impl ChainStore for Store {
         if number >= stored.latest.number {
             return Ok(());
         }
-        let (view, executed) = (self.view(), self.executed().block.number);
-        if executed > number && view.undo(number.saturating_add(1))?.is_none() {
-            return Err(StoreFailure::NoWayBack { from: executed, to: number }.into());
-        }
-        let stored = view.status(&self.spec, number)?;
-        let (gone, left) = (latest_above(&view, number)?, left_above(&view, number)?);
+        let executed = self.executed().block.number;
+        let (stored, gone, left) = self.read(|view| {
+            if executed > number && view.undo(number.saturating_add(1))?.is_none() {
+                return Err(StoreFailure::NoWayBack { from: executed, to: number });
+            }
+            let stored = view.status(&self.spec, number)?;
+            Ok((stored, latest_above(view, number)?, left_above(view, number)?))
+        })?;
         self.write(|transaction| remove_above(transaction, number))?;
         left.into_iter().for_each(|block| writing.push(block));
         let served = if served.latest.number > number { stored } else { served };

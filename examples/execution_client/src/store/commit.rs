@@ -67,7 +67,7 @@ impl Store {
     /// [`UNDO_MAX`] that were executed. Those that the sync dropped are among them until
     /// [`unwind`](Self::unwind).
     pub fn undo(&self, number: u64) -> Result<Option<Undo>, StoreFailure> {
-        let row = self.view().undo(number)?;
+        let row = self.read(|view| view.undo(number))?;
         Ok(row.map(|row| Undo {
             block: BlockRef { number, hash: row.block },
             parent: row.parent.block,
@@ -81,17 +81,8 @@ impl Store {
     /// Fails with [`StoreFailure::NoWayBack`] when the records do not lead to `to`.
     pub fn unwind(&self, to: BlockRef, state: StateBatch) -> Result<(), StoreFailure> {
         let mut left = self.writing();
-        let from = self.executed().block.number;
-        let no_way = StoreFailure::NoWayBack { from, to: to.number };
-        let executed = match self.executed().block == to {
-            true => self.executed(),
-            false => {
-                match to.number.checked_add(1).map(|above| self.view().undo(above)).transpose()?.flatten() {
-                    Some(row) if row.parent.block == to && from > to.number => row.parent,
-                    _ => return Err(no_way),
-                }
-            }
-        };
+        let now = self.executed();
+        let executed = if now.block == to { now } else { self.way_back(now.block.number, to)? };
         self.write(|transaction| {
             write_state(transaction, &state)?;
             transaction.open_table(UNDO)?.retain_in::<u64, _>(to.number.saturating_add(1).., |_, _| false)?;
@@ -99,12 +90,23 @@ impl Store {
         })?;
         let mut heads = self.heads();
         // Else the sync has dropped that one too, and what is served is lower already.
-        if self.view().hash(to.number)? == Some(to.hash) {
-            heads.served = self.view().status(&self.spec, to.number)?;
+        if self.read(|view| view.hash(to.number))? == Some(to.hash) {
+            heads.served = self.read(|view| view.status(&self.spec, to.number))?;
         }
         left.clear();
         self.set_heads(heads, Some(executed));
         self.refresh()
+    }
+}
+
+impl Store {
+    /// The head that the undo records come to at block `to`, below block `from`.
+    fn way_back(&self, from: u64, to: BlockRef) -> Result<Executed, StoreFailure> {
+        let above = to.number.saturating_add(1);
+        match self.read(|view| view.undo(above))? {
+            Some(row) if row.parent.block == to && above <= from => Ok(row.parent),
+            _ => Err(StoreFailure::NoWayBack { from, to: to.number }),
+        }
     }
 }
 

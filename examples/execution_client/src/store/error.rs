@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use alloy_primitives::B256;
 use trunkline::sync::StoreError;
@@ -70,11 +72,11 @@ impl OpenError {
 #[non_exhaustive]
 pub enum StoreFailure {
     /// Also for everything asked after the write that found no space: the folder has to be opened again.
-    #[error("the store is full: no space left on the device")]
+    #[error("the data folder is full: no space left on the device")]
     NoSpace,
-    #[error("the store failed: {0}")]
+    #[error("the database failed: {0}")]
     Io(#[source] Box<dyn Error + Send + Sync>),
-    #[error("the store is damaged: {0}")]
+    #[error("the database is damaged: {0}")]
     Damaged(String),
     /// A block to be committed was never stored, does not follow the executed head, or is of a branch that
     /// was left too long ago. Nothing was written.
@@ -88,6 +90,26 @@ pub enum StoreFailure {
 impl StoreFailure {
     pub(super) fn damaged(what: impl Into<String>) -> Self {
         Self::Damaged(what.into())
+    }
+}
+
+/// Whether a write has found no space. From then on redb says only that something failed before.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Full(Arc<AtomicBool>);
+
+impl Full {
+    /// Keeps in mind that the disk is full, and gives that as the reason of what fails afterwards.
+    pub(super) fn note(&self, failure: impl Into<StoreFailure>) -> StoreFailure {
+        match failure.into() {
+            StoreFailure::NoSpace => {
+                self.0.store(true, Ordering::Relaxed);
+                StoreFailure::NoSpace
+            }
+            StoreFailure::Io(_) | StoreFailure::Damaged(_) if self.0.load(Ordering::Relaxed) => {
+                StoreFailure::NoSpace
+            }
+            failure => failure,
+        }
     }
 }
 

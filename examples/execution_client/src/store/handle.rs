@@ -1,6 +1,6 @@
 //! The store as everyone else holds it: heads, reads, and the one way in which anything is written.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use alloy_primitives::B256;
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use trunkline::chain::{BlockRef, ChainSpec, RawBlock};
 
 use super::dropped::Dropped;
-use super::error::StoreFailure;
+use super::error::{Full, StoreFailure};
 use super::heads::{Executed, Heads};
 use super::left::Left;
 use super::view::View;
@@ -36,8 +36,7 @@ pub struct Store {
     room: watch::Sender<bool>,
     ahead_max: AtomicU64,
     pub(super) dropped: Mutex<Dropped>,
-    /// The disk was full once: redb says only that something failed before.
-    full: AtomicBool,
+    full: Full,
 }
 
 impl Store {
@@ -76,7 +75,7 @@ impl Store {
 
     /// The canonical block with this number, if it is stored.
     pub fn block(&self, number: u64) -> Result<Option<RawBlock>, StoreFailure> {
-        self.view().block(number).map_err(|failure| self.noted(failure))
+        self.read(|view| view.block(number))
     }
 
     /// Whether nothing is missing of the receipts of this block, which is stored.
@@ -96,7 +95,8 @@ impl Store {
 impl Store {
     /// Takes up a database in which everything stands.
     pub(super) fn at_heads(database: Database, spec: Arc<ChainSpec>) -> Result<Self, StoreFailure> {
-        let view = View::of(&database)?;
+        let full = Full::default();
+        let view = View::of(&database, &full)?;
         let executed = view.executed()?;
         let stored = view.status(&spec, view.last()?)?;
         let served = view.status(&spec, view.highest_on_chain(executed)?.number)?;
@@ -112,7 +112,7 @@ impl Store {
             room: watch::Sender::new(ahead < AHEAD_MAX),
             ahead_max: AtomicU64::new(AHEAD_MAX),
             dropped: Mutex::default(),
-            full: AtomicBool::new(false),
+            full,
         })
     }
 
@@ -136,12 +136,12 @@ impl Store {
             transaction.commit()?;
             Ok(value)
         };
-        write().map_err(|failure| self.noted(failure))
+        write().map_err(|failure: StoreFailure| self.full.note(failure))
     }
 
     /// Lets readers see what has been written; the pages that only the view before saw are given back.
     pub(super) fn refresh(&self) -> Result<(), StoreFailure> {
-        let view = View::of(&self.database).map_err(|failure| self.noted(failure))?;
+        let view = View::of(&self.database, &self.full)?;
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
         Ok(())
     }
@@ -170,18 +170,12 @@ impl Store {
         self.room.send_if_modified(|now| std::mem::replace(now, room) != room);
     }
 
-    /// Keeps in mind that the disk was full: redb calls what fails afterwards a failure before it.
-    fn noted(&self, failure: StoreFailure) -> StoreFailure {
-        match failure {
-            StoreFailure::NoSpace => {
-                self.full.store(true, Ordering::Relaxed);
-                StoreFailure::NoSpace
-            }
-            StoreFailure::Io(_) | StoreFailure::Damaged(_) if self.full.load(Ordering::Relaxed) => {
-                StoreFailure::NoSpace
-            }
-            failure => failure,
-        }
+    /// Reads what was written last.
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&View) -> Result<T, StoreFailure>,
+    ) -> Result<T, StoreFailure> {
+        read(&self.view()).map_err(|failure| self.full.note(failure))
     }
 
     /// A read for someone who cannot be told of a failure: it is logged, and nothing is found.
@@ -190,8 +184,8 @@ impl Store {
         what: &str,
         read: impl FnOnce(&View) -> Result<Option<T>, StoreFailure>,
     ) -> Option<T> {
-        read(&self.view()).unwrap_or_else(|failure| {
-            tracing::error!(what, error = %self.noted(failure), "cannot read the store");
+        self.read(read).unwrap_or_else(|failure| {
+            tracing::error!(what, error = %failure, "cannot read the store");
             None
         })
     }

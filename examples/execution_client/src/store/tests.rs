@@ -23,6 +23,7 @@ mod opening;
 mod reorg;
 mod script;
 mod state;
+mod threads;
 mod working;
 
 fn chain() -> Chain {

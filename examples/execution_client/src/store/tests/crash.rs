@@ -3,6 +3,8 @@
 use super::disk::{Deed, Disk};
 use super::script::{contents, genesis_bytes, is_no_space, open_on, steps, steps_done};
 use super::*;
+use crate::state::StateView;
+use crate::store::StoreFailure;
 use trunkline::sync::ChainStore;
 
 /// Runs all steps; what was done to the disk, and after how many deeds each step was over.
@@ -106,7 +108,12 @@ fn a_full_disk_is_an_error_until_there_is_room_again() {
             steps().iter().for_each(|step| drop(step(&store)));
             let next = blocks(stored, 1, 0);
             assert!(store.append(next).is_err_and(|error| is_no_space(&error)));
-            let _ = (store.block(1), store.undo(1), store.missing_receipts(0, 9), store.take_dropped());
+            let reads = [store.block(1).err(), store.undo(1).err()];
+            assert!(reads.iter().flatten().all(|failure| matches!(failure, StoreFailure::NoSpace)));
+            let (state, full) = (store.state(), StoreFailure::NoSpace.to_string());
+            let reads = [state.account(&address(0)).err(), state.block_hash(1).err()];
+            assert!(reads.iter().flatten().all(|error| error.to_string().ends_with(&full)));
+            let _ = (store.missing_receipts(0, 9), store.take_dropped());
             assert_eq!((store.executed(), store.stored()), (executed, stored));
             drop(store);
 
