@@ -4,12 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use alloy_consensus::Header;
+use alloy_primitives::{Address, B256};
+use alloy_rlp::Decodable;
 use futures::FutureExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use trunkline::chain::BlockRef;
+use trunkline::chain::{BlockRef, RawBlock};
+use trunkline::protocols::eth::Chain as _;
 use trunkline::sync::SyncError;
 use trunkline::{Events, NetworkEvent};
 
@@ -21,7 +25,7 @@ use crate::node::{self, Node};
 use crate::pipeline::{Committed, Pipeline, PipelineError, Progress, Told, Wait};
 use crate::pool::{Pool, PoolLimits, read_tx_file};
 use crate::pooling::Pooling;
-use crate::producer::Producer;
+use crate::producer::{ProduceError, Producer};
 use crate::report::{End, Event, Output, StageSum};
 use crate::state::{MemorySource, StateBatch, StateError, WorkingState};
 use crate::store::Store;
@@ -87,7 +91,9 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
     };
     let halt = CancellationToken::new();
     let executing = tokio::spawn(pipeline.run(halt.clone()));
-    let producer = args.produce.map(|every| Producer::new(every, args.transfers, &chain, executor.clone()));
+    let salt = Address::from_word(alloy_primitives::keccak256(identity.public().encode_protobuf()));
+    let producer =
+        args.produce.map(|every| Producer::new(every, args.transfers, &chain, executor.clone(), salt));
     let client = Client {
         pooling: Pooling::new(store.clone(), pool.clone(), executor, own),
         events: node.events(),
@@ -164,7 +170,7 @@ impl Client {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut progress = self.node.sync().subscribe();
-        self.pooling.on_start(&mut self.output);
+        self.at_start().await;
         loop {
             let reached = self.args.until_block.is_some_and(|until| self.store.executed().block.number >= until);
             if reached {
@@ -190,10 +196,7 @@ impl Client {
                     None => return Why::Broken(Failure::failed("the network has ended")),
                 },
                 Ok(()) = progress.changed() => self.on_progress(),
-                made = produce(self.producer.as_mut(), &self.store, &self.pool) => match made {
-                    Ok(made) => self.tell(made),
-                    Err(error) => self.tell(Event::Error(error)),
-                },
+                () = due(self.producer.as_mut()) => self.produce().await,
                 _ = tick.tick() => {
                     self.on_progress();
                     if self.output.tick().is_err() {
@@ -230,11 +233,38 @@ impl Client {
         let whole = if committed.caught_up { self.store.block(block.number).ok().flatten() } else { None };
         self.node.on_head(whole.as_ref()).await;
         if committed.caught_up {
-            let submitted = self.pooling.on_head(committed).await;
-            for event in submitted.events {
-                self.tell(event);
-            }
+            self.pool_at(committed.header, committed.mined, committed.dropped).await;
+        }
+    }
+
+    /// The pool stands at this head from now on.
+    async fn pool_at(&mut self, header: Header, mined: Vec<B256>, dropped: Vec<RawBlock>) {
+        let submitted = self.pooling.on_head(header, mined, dropped).await;
+        submitted.events.into_iter().for_each(|event| self.tell(event));
+        if !submitted.spread.is_empty() {
             self.node.transactions().spread(submitted.spread).await;
+        }
+    }
+
+    /// A chain that was executed before is a head for the pool, and a genesis for a producer.
+    async fn at_start(&mut self) {
+        let at = self.store.executed().block.number;
+        if at == 0 && self.producer.is_none() {
+            return;
+        }
+        let header = self.store.header(at).and_then(|header| Header::decode(&mut &header[..]).ok());
+        if let Some(header) = header {
+            self.pool_at(header, Vec::new(), Vec::new()).await;
+        }
+    }
+
+    async fn produce(&mut self) {
+        let Some(producer) = &mut self.producer else { return };
+        match producer.make(&self.store, &self.pool).await {
+            Ok((block, transactions)) => self.tell(Event::Produced { block, transactions }),
+            // The next one is made on whatever moved it.
+            Err(ProduceError::Moved) => {}
+            Err(error) => self.tell(Event::Error(format!("no block was made: {error}"))),
         }
     }
 
@@ -402,9 +432,9 @@ async fn join<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, tokio::task::Joi
     }
 }
 
-async fn produce(producer: Option<&mut Producer>, store: &Arc<Store>, pool: &Arc<Pool>) -> Result<Event, String> {
+async fn due(producer: Option<&mut Producer>) {
     match producer {
-        Some(producer) => producer.next(store, pool).await,
+        Some(producer) => producer.due().await,
         None => std::future::pending().await,
     }
 }
