@@ -88,6 +88,11 @@ pub enum StoreFailure {
 }
 
 impl StoreFailure {
+    /// Whether it is for want of space: the folder's fault, not the program's.
+    pub fn is_no_space(&self) -> bool {
+        matches!(self, Self::NoSpace)
+    }
+
     pub(super) fn damaged(what: impl Into<String>) -> Self {
         Self::Damaged(what.into())
     }
@@ -98,6 +103,10 @@ impl StoreFailure {
 pub(super) struct Full(Arc<AtomicBool>);
 
 impl Full {
+    pub(super) fn is_full(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// Keeps in mind that the disk is full, and gives that as the reason of what fails afterwards.
     pub(super) fn note(&self, failure: impl Into<StoreFailure>) -> StoreFailure {
         match failure.into() {
@@ -105,9 +114,7 @@ impl Full {
                 self.0.store(true, Ordering::Relaxed);
                 StoreFailure::NoSpace
             }
-            StoreFailure::Io(_) | StoreFailure::Damaged(_) if self.0.load(Ordering::Relaxed) => {
-                StoreFailure::NoSpace
-            }
+            StoreFailure::Io(_) | StoreFailure::Damaged(_) if self.is_full() => StoreFailure::NoSpace,
             failure => failure,
         }
     }

@@ -73,6 +73,11 @@ impl Store {
         async move { room.wait_for(|room| *room).await.map(drop).unwrap_or_default() }
     }
 
+    /// Whether a write has found no space: whatever failed since then, in whichever words, failed for it.
+    pub fn is_full(&self) -> bool {
+        self.full.is_full()
+    }
+
     /// The canonical block with this number, if it is stored.
     pub fn block(&self, number: u64) -> Result<Option<RawBlock>, StoreFailure> {
         self.read(|view| view.block(number))

@@ -16,6 +16,7 @@ use crate::genesis::Chain;
 use crate::state::{Account, AccountDiff, BlockDiff, NodeKey, StateBatch, StorageBatch};
 
 mod blocks;
+mod codec;
 mod crash;
 mod damage;
 mod disk;

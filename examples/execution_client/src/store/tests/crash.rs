@@ -103,6 +103,7 @@ fn a_full_disk_is_an_error_until_there_is_room_again() {
             failed_in.insert(done);
             assert!(is_no_space(&error), "{left} bytes, step {done}: {error}");
             assert_eq!(error.to_string().lines().count(), 1);
+            assert!(store.is_full());
             // Everything that is asked now has an answer, and nothing moves.
             let (executed, stored) = (store.executed(), store.stored());
             steps().iter().for_each(|step| drop(step(&store)));
