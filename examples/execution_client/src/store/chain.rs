@@ -5,7 +5,8 @@ use std::sync::{Arc, PoisonError};
 use alloy_primitives::B256;
 use alloy_trie::EMPTY_ROOT_HASH;
 use bytes::Bytes;
-use redb::{Durability, ReadableTable, WriteTransaction};
+use futures::future::BoxFuture;
+use redb::{ReadableTable, WriteTransaction};
 use trunkline::chain::verify::check_link;
 use trunkline::chain::{BlockRef, ChainSpec, HeaderFacts, RawBlock};
 use trunkline::protocols::eth::{Chain, ChainStatus};
@@ -17,6 +18,7 @@ use super::dropped::{self, Dropped};
 use super::error::StoreFailure;
 use super::handle::Store;
 use super::heads::{self, Heads};
+use super::left::{LEFT_MAX, LeftBlock};
 use super::tables::{BODIES, HEADERS, NUMBERS, RECEIPTS};
 use super::view::View;
 
@@ -51,13 +53,21 @@ impl ChainStore for Store {
         Some(self.stored())
     }
 
+    fn ready(&self) -> BoxFuture<'static, ()> {
+        Box::pin(self.room())
+    }
+
     fn append(&self, blocks: Vec<RawBlock>) -> Result<(), StoreError> {
         let _writing = self.writing();
         let mut heads = self.heads();
         let linked = self.link(heads.stored, &blocks)?;
         let Some(last) = linked.last() else { return Ok(()) };
         heads.stored = *last;
-        self.write(APPEND, |transaction| write_blocks(transaction, &blocks, &linked))?;
+        let executed = self.executed().block;
+        // The branch that is executed may come back before anything was undone.
+        heads.served =
+            linked.iter().find(|status| status.latest == executed).copied().unwrap_or(heads.served);
+        self.write(|transaction| write_blocks(transaction, &blocks, &linked))?;
         self.refresh()?;
         self.set_heads(heads, None);
         Ok(())
@@ -65,18 +75,21 @@ impl ChainStore for Store {
 
     /// The genesis cannot be dropped, nor anything that is executed and cannot be undone: this is refused.
     fn truncate(&self, number: u64) -> Result<(), StoreError> {
-        let _writing = self.writing();
+        let mut writing = self.writing();
         let Heads { stored, served } = self.heads();
         if number >= stored.latest.number {
             return Ok(());
         }
-        let (view, executed) = (self.view(), self.executed().block.number);
-        if executed > number && view.undo(number.saturating_add(1))?.is_none() {
-            return Err(StoreFailure::NoWayBack { from: executed, to: number }.into());
-        }
-        let stored = view.status(&self.spec, number)?;
-        let gone = latest_above(&view, number)?;
-        self.write(Durability::Immediate, |transaction| remove_above(transaction, number))?;
+        let executed = self.executed().block.number;
+        let (stored, gone, left) = self.read(|view| {
+            if executed > number && view.undo(number.saturating_add(1))?.is_none() {
+                return Err(StoreFailure::NoWayBack { from: executed, to: number });
+            }
+            let stored = view.status(&self.spec, number)?;
+            Ok((stored, latest_above(view, number)?, left_above(view, number)?))
+        })?;
+        self.write(|transaction| remove_above(transaction, number))?;
+        left.into_iter().for_each(|block| writing.push(block));
         let served = if served.latest.number > number { stored } else { served };
         // Nothing of another branch can be served before this, because nothing of it is stored.
         self.set_heads(Heads { stored, served }, None);
@@ -92,7 +105,7 @@ impl ChainStore for Store {
 
     fn put_receipts(&self, receipts: Vec<(B256, Bytes)>) -> Result<(), StoreError> {
         let _writing = self.writing();
-        self.write(APPEND, |transaction| {
+        self.write(|transaction| {
             let numbers = transaction.open_table(NUMBERS)?;
             let mut table = transaction.open_table(RECEIPTS)?;
             for (hash, list) in &receipts {
@@ -106,9 +119,6 @@ impl ChainStore for Store {
         Ok(self.refresh()?)
     }
 }
-
-/// How lasting blocks and receipts from peers are.
-const APPEND: Durability = Durability::Immediate;
 
 impl Store {
     /// Checks that the blocks follow each other and the head. The status that each of them makes.
@@ -161,6 +171,18 @@ fn latest_above(view: &View, number: u64) -> Result<Vec<RawBlock>, StoreFailure>
     }
     blocks.reverse();
     Ok(blocks)
+}
+
+/// The lowest blocks above `number`: execution may be among them.
+fn left_above(view: &View, number: u64) -> Result<Vec<LeftBlock>, StoreFailure> {
+    let rows = view.headers.range::<u64>(number.saturating_add(1)..)?.take(LEFT_MAX);
+    rows.map(|row| {
+        let header = row?.1;
+        let row = HeaderRow::read(header.value())?;
+        let facts = row.facts()?;
+        Ok(LeftBlock { executed: row.executed(&facts)?, parent: facts.parent_hash })
+    })
+    .collect()
 }
 
 fn remove_above(transaction: &WriteTransaction, number: u64) -> Result<(), StoreFailure> {

@@ -5,6 +5,7 @@ use trunkline::sync::ChainStore;
 
 use super::*;
 use crate::state::StateView;
+use crate::store::StoreFailure;
 
 /// A store with 6 blocks, 5 of them executed, each on its own.
 fn grown(folder: &Path) -> (Arc<Store>, Vec<RawBlock>) {
@@ -90,4 +91,74 @@ fn receipts_of_a_dropped_block_are_not_those_of_its_successor() {
     assert_eq!(store.receipts(&theirs[0].hash), None, "sent for the block that is gone");
     assert_eq!(store.missing_receipts(1, 9).len(), 2);
     assert_eq!(store.receipts(&ours[1].hash), Some(receipts(2)));
+}
+
+#[test]
+fn blocks_dropped_while_they_are_executed_are_committed_and_undone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, ours) = grown(folder.path());
+    let more = blocks(ours[5].block_ref(), 4, 0);
+    let theirs = blocks(ours[5].block_ref(), 8, 2);
+    store.append(more.clone()).unwrap();
+    // Blocks 6 to 9 are executed, then 7 and all above go, then 10 of the other branch and above.
+    store.truncate(6).unwrap();
+    store.append(theirs.clone()).unwrap();
+    store.truncate(9).unwrap();
+    let done: Vec<_> = ours[5..].iter().chain(&more[..3]).map(executed).collect();
+    store.commit(done, batch(9, 0)).unwrap();
+    let check = |store: &Arc<Store>| {
+        assert_eq!(store.executed().block, more[2].block_ref());
+        assert_eq!(store.executed().time, 1090);
+        assert_eq!(store.executed().state_root, keccak256(9u64.to_be_bytes()));
+        assert_eq!(store.served().status().latest, ours[5].block_ref());
+        assert_eq!(store.receipts(&theirs[1].hash), None, "those of another block 8");
+        assert_eq!(store.receipts(&ours[5].hash), Some(receipts(6)));
+        assert_eq!(store.undo(7).unwrap().unwrap().parent, ours[5].block_ref());
+    };
+    check(&store);
+    // More of what was left may be on its way.
+    store.commit(vec![executed(&more[3])], batch(10, 0)).unwrap();
+    assert_eq!(store.executed().total_difficulty, U256::from(11));
+    assert_eq!(store.served().status().latest, ours[5].block_ref());
+    store.unwind(more[2].block_ref(), batch(9, 0)).unwrap();
+    drop(store);
+    let store = open(folder.path()).unwrap();
+    check(&store);
+    store.unwind(ours[5].block_ref(), batch(6, 0)).unwrap();
+    assert_eq!(store.served().status().total_difficulty, U256::from(7));
+    store.commit(theirs[..3].iter().map(executed).collect(), batch(9, 5)).unwrap();
+    assert_eq!(store.served().status(), store.status());
+}
+
+#[test]
+fn a_branch_too_long_to_be_undone_is_not_committed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, ours) = grown(folder.path());
+    let more = blocks(ours[5].block_ref(), 300, 0);
+    store.append(more.clone()).unwrap();
+    store.truncate(6).unwrap();
+    let commit = |to: usize| {
+        let done = ours[5..].iter().chain(&more[..to]);
+        store.commit(done.map(executed).collect(), batch(9, 0))
+    };
+    assert!(matches!(commit(129), Err(StoreFailure::Gone { number: 7 })));
+    assert_eq!(store.executed().block, ours[4].block_ref());
+    assert_eq!(store.served().status().latest, ours[4].block_ref());
+    commit(128).unwrap();
+    assert_eq!(store.undo(7).unwrap().unwrap().parent, ours[5].block_ref());
+    assert_eq!(store.undo(6).unwrap(), None);
+    drop(store);
+    assert_eq!(open(folder.path()).unwrap().served().status().latest, ours[5].block_ref());
+}
+
+#[test]
+fn the_executed_branch_may_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, ours) = grown(folder.path());
+    store.truncate(2).unwrap();
+    store.append(ours[2..4].to_vec()).unwrap();
+    assert_eq!(store.served().status().latest, ours[1].block_ref());
+    store.append(ours[4..].to_vec()).unwrap();
+    assert_eq!(store.served().status().latest, ours[4].block_ref());
+    assert_eq!(store.executed().block, ours[4].block_ref());
 }
