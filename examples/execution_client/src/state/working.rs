@@ -367,4 +367,8 @@ fn unrooted(account: Account) -> Account {
 }
 
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
+mod speed;
+#[cfg(test)]
 mod tests;

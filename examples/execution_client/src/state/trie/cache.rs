@@ -55,8 +55,7 @@ impl Trie {
         weight.add(&self.root, 0);
     }
 
-    /// Forgets what is worth less than `least`; says whether anything is still in memory. Only right
-    /// after a commit: what is not stored must not be forgotten.
+    /// Forgets what is worth less than `least` and committed; says whether anything is still in memory.
     pub(in crate::state) fn evict(&mut self, least: Shelf) -> bool {
         evict(&mut self.root, 0, least);
         matches!(self.root, Child::Clean(..))
@@ -65,7 +64,7 @@ impl Trie {
 
 fn evict(child: &mut Child, depth: usize, least: Shelf) {
     let Child::Clean(node, reference) = child else { return };
-    if shelf(node, depth) < least {
+    if shelf(node, depth) < least && !node.meta().fresh {
         *child = Child::Ref(std::mem::take(reference));
         return;
     }
