@@ -34,9 +34,10 @@ impl TransactionPlan {
                     peer.paused = Some(now + PAUSE);
                 }
             }
-            Err(_) => {
+            Err(error) => {
                 // Whoever does not answer loses its place, until it announces something else.
-                self.counts.unanswered += 1;
+                let gone = matches!(error, RequestError::Disconnected(_) | RequestError::Shutdown);
+                self.counts.unanswered += u64::from(!gone);
                 self.empty_queue(session);
                 self.retry_asked(&asked);
             }

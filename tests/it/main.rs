@@ -37,3 +37,5 @@ mod trace_page;
 mod trace_sinks;
 #[cfg(feature = "trace-tools")]
 mod trace_world;
+#[cfg(feature = "eth")]
+mod transactions;
