@@ -19,6 +19,8 @@ mod rlpx;
 #[cfg(feature = "eth")]
 mod rlpx_eth;
 mod rlpx_hostile;
+#[cfg(feature = "eth")]
+mod rlpx_transactions;
 mod scene;
 mod shutdown;
 mod simultaneous_dial;

@@ -1,5 +1,4 @@
-//! Whole nodes hand transactions on: over memory under a paused clock, with liars among them, and
-//! over RLPx with a raw peer.
+//! Whole nodes hand transactions on: over memory under a paused clock, with liars among them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -28,13 +27,13 @@ const SOON: Duration = Duration::from_secs(60);
 /// A pool that takes everything but blobs that begin with 0xff, and nothing of those whose data begin
 /// so. It remembers what it was given.
 #[derive(Default)]
-struct Pool {
+pub(crate) struct Pool {
     held: Mutex<BTreeMap<B256, Bytes>>,
     given: Mutex<Vec<B256>>,
 }
 
 impl Pool {
-    fn holds(&self, transactions: &[PooledTransaction]) -> bool {
+    pub(crate) fn holds(&self, transactions: &[PooledTransaction]) -> bool {
         let held = self.held.lock().unwrap();
         transactions.iter().all(|transaction| held.get(&transaction.hash) == Some(&transaction.encoded))
     }
@@ -84,22 +83,22 @@ fn string(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A transaction with this nonce, in so many fields.
-fn fields(nonce: u32, count: usize) -> Vec<u8> {
+pub(crate) fn fields(nonce: u32, count: usize) -> Vec<u8> {
     let mut fields = vec![string(&[0x80; 3]), string(&nonce.to_be_bytes()), string(&[7; 100])];
     fields.resize(count, vec![0x80]);
     list(&fields)
 }
 
-fn transaction(nonce: u32) -> PooledTransaction {
+pub(crate) fn transaction(nonce: u32) -> PooledTransaction {
     PooledTransaction::from_encoded([vec![2], fields(nonce, 12)].concat().into()).expect("the form is right")
 }
 
-fn transactions(range: std::ops::Range<u32>) -> Vec<PooledTransaction> {
+pub(crate) fn transactions(range: std::ops::Range<u32>) -> Vec<PooledTransaction> {
     range.map(transaction).collect()
 }
 
 /// One with a blob of these bytes.
-fn with_blob(nonce: u32, filling: u8) -> PooledTransaction {
+pub(crate) fn with_blob(nonce: u32, filling: u8) -> PooledTransaction {
     let parts = [
         fields(nonce, 14),
         vec![1],
@@ -132,7 +131,7 @@ struct Node {
     handle: TransactionsHandle,
 }
 
-fn store() -> Arc<MemoryStore> {
+pub(crate) fn store() -> Arc<MemoryStore> {
     Arc::new(MemoryStore::new(Arc::new(ChainSpec::dev())))
 }
 
