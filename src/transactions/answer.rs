@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::action::Offence;
+use super::checking::Sent;
 use super::plan::{Asked, TransactionPlan, offence};
 use super::wants::Noted;
 use crate::error::RequestError;
@@ -70,7 +71,7 @@ impl TransactionPlan {
             }
             // It may have come from elsewhere by now, and be decided.
             if self.wants.is_asked(&transaction.hash) && self.wants.came(transaction.hash) {
-                self.checking.push(session, transaction);
+                self.checking.push(Sent { session, transaction, unasked: false });
             }
         }
         if let Some(end) = end {
