@@ -30,7 +30,7 @@ mod tx_file;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alloy_consensus::TxEnvelope;
@@ -133,6 +133,8 @@ impl Pool {
     /// change any more. `mined` are the transactions of blocks that are new on the chain, `back` those of
     /// blocks that are off it: they come in again if they are still good.
     ///
+    /// A transaction may be in both: the new branch mined it as well.
+    ///
     /// Reads the account of every sender in the pool, so it is not for the network's thread.
     pub fn on_head(
         &self,
@@ -155,7 +157,8 @@ impl Pool {
         };
         // Before the accounts are brought up to date: a reorg lowers nonces, and what comes back fills
         // the gap that blobs must not wait behind.
-        self.bring_back(back);
+        let mined: HashSet<&B256> = mined.iter().collect();
+        self.bring_back(back.into_iter().filter(|transaction| !mined.contains(&transaction.hash)).collect());
         if rules_changed {
             self.recheck(&view);
         }

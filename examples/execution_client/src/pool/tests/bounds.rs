@@ -107,7 +107,7 @@ fn bytes_are_bounded_and_a_large_one_needs_several_to_go() {
     (0..6).for_each(|i| pay(&pool, i, 0, 10 + i as u128).unwrap());
     let large = |gwei: u128| {
         key(6).send(0, |tx| {
-            tx.input = vec![0; size * 2].into();
+            tx.input = vec![0; size * 2 - 20].into();
             tx.max_priority_fee_per_gas = gwei * super::kit::GWEI;
             tx.max_fee_per_gas = gwei * super::kit::GWEI + 1_000;
         })

@@ -18,7 +18,7 @@ fn limits() -> PoolLimits {
         bytes_max: 1_500,
         blob_transactions_max: 3,
         blob_bytes_max: 2_000,
-        sender_max: 6,
+        sender_max: 4,
         sender_share: 2,
         sender_queued_max: 2,
         nonce_gap_max: 3,
