@@ -53,10 +53,13 @@ mod actor;
 pub mod chain;
 pub mod config;
 pub mod disconnect;
+#[cfg(all(feature = "discovery", feature = "eth"))]
+pub mod discovering;
 #[cfg(feature = "discovery")]
 pub mod discovery;
 pub mod error;
 pub mod ids;
+pub mod keyfile;
 pub mod machine;
 mod manager;
 mod metrics;

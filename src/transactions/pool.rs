@@ -3,20 +3,7 @@
 use alloy_primitives::B256;
 use bytes::Bytes;
 
-use crate::protocols::eth::PooledHash;
-
-/// A transaction as peers hand it on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PooledTransaction {
-    /// Its hash, computed from `encoded`; that of a blob transaction leaves out what belongs to its
-    /// blobs.
-    pub hash: B256,
-    /// Its EIP-2718 type, 0 for legacy ones.
-    pub kind: u8,
-    /// `type || payload`, or the RLP list of a legacy one; a blob transaction has its blobs,
-    /// commitments and proofs with it (EIP-4844, EIP-7594).
-    pub encoded: Bytes,
-}
+use crate::protocols::eth::{PooledHash, PooledSource, PooledTransaction};
 
 /// What a pool says of a transaction that it was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,4 +35,11 @@ pub trait TransactionPool: Send + Sync + 'static {
     /// Checks transactions and keeps those it wants; one verdict for each. Called through the
     /// [`Offload`](crate::offload::Offload), because signatures and blobs take their time.
     fn add(&self, transactions: Vec<PooledTransaction>) -> Vec<Verdict>;
+}
+
+/// So that a pool can be given to [`EthBuilder::pool`](crate::protocols::eth::EthBuilder::pool).
+impl<P: TransactionPool + ?Sized> PooledSource for P {
+    fn encoded(&self, hash: &B256) -> Option<Bytes> {
+        self.pooled(hash)
+    }
 }

@@ -34,6 +34,7 @@
 //! - A message that claims more than 16 MiB inflated is refused before it is inflated. An answer may
 //!   be shorter than its question asked for, or empty; more items than that are the peer's fault.
 
+mod builder;
 pub mod chain;
 mod events;
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub(crate) mod fixtures;
 mod gossip;
 mod message;
 mod peers;
+mod pooled;
 mod query;
 pub mod receipts;
 mod request;
@@ -50,6 +52,7 @@ mod status;
 #[cfg(test)]
 mod vectors;
 
+pub use builder::EthBuilder;
 pub use chain::{Chain, ChainStatus};
 pub use events::{EVENT_BYTES_MAX, EVENTS_MAX, EthEvent, EthEvents};
 pub use gossip::{
@@ -60,6 +63,7 @@ pub use message::{
     TRANSACTION_BYTES_MIN, Transaction, WITHDRAWAL_BYTES_MIN, classify, code, inflate, payload,
 };
 pub use peers::{Claim, EthPeer, PEERS_MAX};
+pub use pooled::{BLOB_KIND, PooledSource, PooledTransaction, RawTransactions};
 pub use query::{GetBlockBodies, GetBlockHeaders, GetPooledTransactions, GetReceipts, HashOrNumber, Query};
 pub use request::{ListRequest, NAME, Raw, ReceiptLists, Receipts};
 pub use service::{Eth, capability};

@@ -10,8 +10,15 @@
 //!  └── StateView ────────┘       └── StateSource: what the store has committed
 //! ```
 
+mod memory;
+#[cfg(test)]
+mod reference;
+mod trie;
 mod types;
+mod working;
 
+pub use memory::MemorySource;
 pub use types::{
     Account, AccountDiff, BlockDiff, NodeKey, StateBatch, StateError, StateSource, StateView, StorageBatch,
 };
+pub use working::{Applied, CACHE_BYTES_MAX, WorkingState};
