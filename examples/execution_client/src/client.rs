@@ -1,5 +1,6 @@
 //! The program from its first line to its last: store, network and pipeline, and what they tell.
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,10 +56,8 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
     }
     let own = args.tx_file.as_deref().map(read_tx_file).transpose().map_err(Failure::unusable)?;
     let executor = Arc::new(Executor::new(&chain).map_err(Failure::unusable)?);
-    if let Some(addr) = args.metrics {
-        let exporter = metrics_exporter_prometheus::PrometheusBuilder::new().with_http_listener(addr);
-        exporter.install().map_err(|error| Failure::unusable(format!("--metrics {addr}: {error}")))?;
-    }
+    node::check_listen(&args)?;
+    let metrics = args.metrics.map(serve_metrics).transpose()?;
     let key_file = args.key.clone().unwrap_or_else(|| args.datadir.join("key"));
     let (identity, is_new) = node::identity(&key_file)?;
     let (datadir, of) = (args.datadir.clone(), chain.clone());
@@ -74,7 +73,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
     let executed = store.executed();
     let opened =
         Event::Opened { head: executed.block, root: executed.state_root, datadir: args.datadir.clone() };
-    let first = [Some(opened), args.metrics.map(|addr| Event::Metrics { addr })];
+    let first = [Some(opened), metrics.map(|addr| Event::Metrics { addr })];
     for event in first.into_iter().flatten() {
         output.print(event).map_err(Failure::failed)?;
     }
@@ -107,6 +106,17 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
         args,
     };
     client.run(stop).await
+}
+
+/// Serves metrics from now on. Returns where, with the real port.
+fn serve_metrics(addr: SocketAddr) -> Result<SocketAddr, Failure> {
+    let unusable = |error: &dyn std::fmt::Display| Failure::unusable(format!("--metrics {addr}: {error}"));
+    // The exporter does not tell which port it was given, so one is picked here.
+    let bound = TcpListener::bind(addr).and_then(|listener| listener.local_addr());
+    let addr = bound.map_err(|error| unusable(&error))?;
+    let exporter = metrics_exporter_prometheus::PrometheusBuilder::new().with_http_listener(addr);
+    exporter.install().map_err(|error| unusable(&error))?;
+    Ok(addr)
 }
 
 fn genesis_batch(chain: &Chain) -> Result<StateBatch, StateError> {
@@ -389,6 +399,7 @@ impl Client {
             bytes,
             took: since(self.moved),
             stages: stages.collect(),
+            fetched: self.node.sync().progress().fetched,
             transactions: transactions_of(&self.node.transactions().counts()),
         }
     }

@@ -17,6 +17,7 @@ use trunkline::offload::BlockingThreads;
 use trunkline::protocols::eth::Eth;
 use trunkline::sync::{EthSource, Receipts, SyncConfig, SyncError, SyncHandle, Syncer};
 use trunkline::trace::TraceConfig;
+use trunkline::transport::addr::Endpoint;
 use trunkline::transactions::{EthPeers, Transactions, TransactionsConfig, TransactionsHandle};
 use trunkline::{Config, Events, Keypair, Network, PeerAddr, PeerId, SessionId};
 
@@ -173,6 +174,16 @@ impl Node {
         }
         self.network.shutdown().await;
     }
+}
+
+/// Whether every listen address can be bound: looked at before anything is written.
+pub fn check_listen(args: &Args) -> Result<(), Failure> {
+    for addr in &args.listen {
+        let (Endpoint::Tcp(socket) | Endpoint::Rlpx(socket)) = addr.endpoint else { continue };
+        std::net::TcpListener::bind(socket)
+            .map_err(|error| Failure::unusable(format!("cannot listen at {addr}: {error}")))?;
+    }
+    Ok(())
 }
 
 /// Reads the identity, or makes one. The file is written only by [`save_identity`].

@@ -7,6 +7,7 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use serde_json::{Map, Value, json};
 use trunkline::chain::BlockRef;
+use trunkline::sync::Fetched;
 use trunkline::{Disconnected, PeerAddr, PeerHandle, PeerId, Wire};
 
 use crate::pipeline::{BadBlock, Progress};
@@ -86,6 +87,8 @@ pub struct End {
     /// From the first dial to the last head.
     pub took: Duration,
     pub stages: Vec<StageSum>,
+    /// What came from peers, item by item.
+    pub fetched: Fetched,
     /// Transactions that came, were kept and were handed on.
     pub transactions: Vec<(&'static str, u64)>,
 }
@@ -221,7 +224,11 @@ impl End {
             "requests": counts(&self.requests), "orphans": self.orphans,
             "bytes_in": self.bytes.0, "bytes_out": self.bytes.1,
             "ms": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
-            "stages": stages, "transactions": counts(&self.transactions),
+            "stages": stages,
+            "fetched": {
+                "headers": self.fetched.headers, "bodies": self.fetched.bodies, "receipts": self.fetched.receipts,
+            },
+            "transactions": counts(&self.transactions),
         })
     }
 
