@@ -69,7 +69,8 @@ impl ChainStore for Store {
             linked.iter().find(|status| status.latest == executed).copied().unwrap_or(heads.served);
         self.write(|transaction| write_blocks(transaction, &blocks, &linked))?;
         self.refresh()?;
-        self.set_heads(heads, None);
+        self.set_heads(heads);
+        self.tell(None);
         Ok(())
     }
 
@@ -92,11 +93,13 @@ impl ChainStore for Store {
         left.into_iter().for_each(|block| writing.push(block));
         let served = if served.latest.number > number { stored } else { served };
         // Nothing of another branch can be served before this, because nothing of it is stored.
-        self.set_heads(Heads { stored, served }, None);
+        self.set_heads(Heads { stored, served });
         let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
         gone.into_iter().for_each(|block| dropped.push(block));
         drop(dropped);
-        Ok(self.refresh()?)
+        self.refresh()?;
+        self.tell(None);
+        Ok(())
     }
 
     fn missing_receipts(&self, from: u64, to: u64) -> Vec<MissingReceipts> {
