@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use trunkline::chain::{BlockRef, RawBlock};
 use trunkline::protocols::eth::Chain as _;
 use trunkline::sync::SyncError;
+use trunkline::transactions::TransactionCounts;
 use trunkline::{Events, NetworkEvent};
 
 use crate::args::{Args, ReceiptsOption};
@@ -28,7 +29,7 @@ use crate::pooling::Pooling;
 use crate::producer::{ProduceError, Producer};
 use crate::report::{End, Event, Output, StageSum};
 use crate::state::{MemorySource, StateBatch, StateError, WorkingState};
-use crate::store::Store;
+use crate::store::{Store, StoreFailure};
 
 /// How far bodies may be ahead of execution. What is further is not fetched.
 const AHEAD_MAX: u64 = 4_096;
@@ -82,13 +83,8 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
         ReceiptsOption::Required => Wait::ForReceipts(node.sync().subscribe()),
         _ => Wait::ForBodies,
     };
-    let pipeline = Pipeline {
-        store: store.clone(),
-        executor: executor.clone(),
-        sync: node.sync().clone(),
-        wait,
-        told,
-    };
+    let pipeline =
+        Pipeline { store: store.clone(), executor: executor.clone(), sync: node.sync().clone(), wait, told };
     let halt = CancellationToken::new();
     let executing = tokio::spawn(pipeline.run(halt.clone()));
     let salt = Address::from_word(alloy_primitives::keccak256(identity.public().encode_protobuf()));
@@ -172,7 +168,8 @@ impl Client {
         let mut progress = self.node.sync().subscribe();
         self.at_start().await;
         loop {
-            let reached = self.args.until_block.is_some_and(|until| self.store.executed().block.number >= until);
+            let reached =
+                self.args.until_block.is_some_and(|until| self.store.executed().block.number >= until);
             if reached {
                 return Why::Reached;
             }
@@ -242,7 +239,7 @@ impl Client {
         let submitted = self.pooling.on_head(header, mined, dropped).await;
         submitted.events.into_iter().for_each(|event| self.tell(event));
         if !submitted.spread.is_empty() {
-            self.node.transactions().spread(submitted.spread).await;
+            self.node.transactions().spread(submitted.spread);
         }
     }
 
@@ -358,9 +355,9 @@ impl Client {
         };
         let BlockRef { number, .. } = self.store.executed().block;
         match self.args.until_block {
-            Some(until) if number < until => {
-                Err(Failure::failed(format!("block {until} was not reached {when}: the head is block {number}")))
-            }
+            Some(until) if number < until => Err(Failure::failed(format!(
+                "block {until} was not reached {when}: the head is block {number}"
+            ))),
             _ => Ok(()),
         }
     }
@@ -392,9 +389,23 @@ impl Client {
             bytes,
             took: since(self.moved),
             stages: stages.collect(),
-            transactions: self.node.transactions().counts(),
+            transactions: transactions_of(&self.node.transactions().counts()),
         }
     }
+}
+
+fn transactions_of(counts: &TransactionCounts) -> Vec<(&'static str, u64)> {
+    vec![
+        ("heard", counts.heard),
+        ("asked", counts.asked),
+        ("delivered", counts.delivered),
+        ("added", counts.added),
+        ("refused", counts.refused),
+        ("invalid", counts.invalid),
+        ("announced", counts.announced),
+        ("sent", counts.sent),
+        ("dropped", counts.dropped),
+    ]
 }
 
 /// What the pipeline ends with by itself is never good.
@@ -409,7 +420,7 @@ fn broken(ended: Result<Result<(), PipelineError>, tokio::task::JoinError>) -> F
 /// A disk that takes nothing more is the folder's fault.
 fn failed(error: PipelineError) -> Failure {
     match &error {
-        PipelineError::Store(failure) if failure.is_no_space() => Failure::unusable(error),
+        PipelineError::Store(StoreFailure::NoSpace) => Failure::unusable(error),
         _ => Failure::failed(error),
     }
 }

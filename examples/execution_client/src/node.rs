@@ -14,10 +14,10 @@ use trunkline::discovery::DiscoveryConfig;
 use trunkline::error::StartError;
 use trunkline::keyfile::{self, KeyFileError};
 use trunkline::offload::BlockingThreads;
-use trunkline::protocols::eth::{Chain as _, Eth};
+use trunkline::protocols::eth::Eth;
 use trunkline::sync::{EthSource, Receipts, SyncConfig, SyncError, SyncHandle, Syncer};
 use trunkline::trace::TraceConfig;
-use trunkline::transactions::{Transactions, TransactionsHandle};
+use trunkline::transactions::{EthPeers, Transactions, TransactionsConfig, TransactionsHandle};
 use trunkline::{Config, Events, Keypair, Network, PeerAddr, PeerId, SessionId};
 
 use crate::args::{Args, ReceiptsOption};
@@ -64,12 +64,15 @@ impl Node {
         let source = Arc::new(EthSource::new(network.peer_table(), eth.clone()));
         let syncer = Syncer::new(source, store.clone(), offload.clone(), sync_config(args, is_dev));
         let sync = syncer.handle();
-        let spreading = Transactions::new(eth.clone(), network.peer_table(), pool.clone(), offload);
+        let others = Arc::new(EthPeers::new(network.peer_table(), eth.clone()));
+        let spreading = Transactions::new(others, pool.clone(), offload, TransactionsConfig::default());
         let transactions = spreading.handle();
         let mut node = Self {
             sync,
             transactions,
-            _spreading: AbortOnDropHandle::new(tokio::spawn(spreading.run())),
+            _spreading: AbortOnDropHandle::new(tokio::spawn(async move {
+                let _ = spreading.run().await;
+            })),
             syncing: Some(tokio::spawn(syncer.run())),
             network,
             eth,

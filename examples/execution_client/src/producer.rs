@@ -52,7 +52,13 @@ pub enum ProduceError {
 
 impl Producer {
     /// `salt` tells producers of one chain apart: two of them never make the same block.
-    pub fn new(every: Duration, transfers: u32, chain: &Chain, executor: Arc<Executor>, salt: Address) -> Self {
+    pub fn new(
+        every: Duration,
+        transfers: u32,
+        chain: &Chain,
+        executor: Arc<Executor>,
+        salt: Address,
+    ) -> Self {
         let mut tick = interval(every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { tick, executor, transfers, chain_id: chain.spec.chain_id(), coinbase: salt, made: 0 }
@@ -108,10 +114,11 @@ impl Job {
         let mut candidates = self.pool.best(base_fee, header.gas_limit).into_iter();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
         let timestamp = now.max(header.timestamp + 1);
-        let built = self.executor.build(&header, timestamp, self.coinbase, &mut candidates, &state)?;
+        let built =
+            self.executor.build(&header, executed.hash, timestamp, self.coinbase, &mut candidates, &state)?;
         let root = state.apply(&built.diff)?.root;
         let transactions = built.transactions();
-        let block: RawBlock = built.seal(root);
+        let block: RawBlock = built.seal(root).map_err(|_| ProduceError::Moved)?;
         let of = block.block_ref();
         self.store.append(vec![block]).map_err(|_| ProduceError::Moved)?;
         Ok((of, transactions))

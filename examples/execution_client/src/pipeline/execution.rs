@@ -11,7 +11,7 @@ use trunkline::protocols::eth::Chain as _;
 use super::driver::PipelineError;
 use crate::evm::{BlockError, ExecuteError, Executor, Prepared};
 use crate::state::WorkingState;
-use crate::store::{ExecutedBlock, StateSnapshot, Store};
+use crate::store::{ExecutedBlock, StateSnapshot, Store, StoreFailure};
 
 /// What is executed is committed when the state it changed has so many bytes.
 const COMMIT_BYTES: usize = 24 << 20;
@@ -71,10 +71,6 @@ impl Execution {
         self.head
     }
 
-    pub(super) fn header(&self) -> &Header {
-        &self.header
-    }
-
     /// Whether the executed head is still a block of the stored chain.
     pub(super) fn is_canonical(&self) -> bool {
         self.store.number(&self.head.hash) == Some(self.head.number)
@@ -128,16 +124,25 @@ impl Execution {
         !self.done.is_empty()
     }
 
-    /// Writes what was executed since the last time, all or nothing.
+    /// Writes what was executed since the last time, all or nothing. Nothing is written, and all of it
+    /// forgotten, if one of the blocks is not on the stored chain any more.
     pub(super) fn commit(&mut self) -> Result<Option<Wrote>, PipelineError> {
         if self.done.is_empty() {
             return Ok(None);
         }
         let blocks = self.done.len();
         let batch = self.working.take();
-        self.store.commit(std::mem::take(&mut self.done), batch)?;
-        self.working.rebase(self.store.state());
         let mined = std::mem::take(&mut self.mined);
+        match self.store.commit(std::mem::take(&mut self.done), batch) {
+            Ok(()) => self.working.rebase(self.store.state()),
+            // The sync has left this branch meanwhile: what is not committed of it never was.
+            Err(StoreFailure::Gone { .. }) => {
+                let again = Self::new(self.executor.clone(), self.store.clone())?;
+                *self = again;
+                return Ok(None);
+            }
+            Err(failure) => return Err(failure.into()),
+        }
         Ok(Some(Wrote { head: self.head, header: self.header.clone(), blocks, mined }))
     }
 

@@ -33,7 +33,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(decoded: &Decoded, encoded: Bytes, sender: Address, is_local: bool) -> Self {
+    pub(super) fn new(decoded: &Decoded<'_>, encoded: Bytes, sender: Address, is_local: bool) -> Self {
         let transaction = &decoded.transaction;
         Self {
             hash: decoded.hash,

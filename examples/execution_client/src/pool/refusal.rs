@@ -139,13 +139,13 @@ impl Refusal {
             | Self::State(_)
             | Self::Malformed(_)
             | Self::WrongHash
+            | Self::UnknownType(_)
             | Self::SidecarTooLarge { .. }
             | Self::SidecarMissing
             | Self::SidecarMismatch
             | Self::SidecarForm
             | Self::WrongProof => Remember::Not,
-            Self::UnknownType(_)
-            | Self::TooLarge { .. }
+            Self::TooLarge { .. }
             | Self::WrongChain { .. }
             | Self::WrongSignature
             | Self::TipAboveFee { .. }

@@ -19,23 +19,56 @@ const PEER_TEXT_MAX: usize = 256;
 #[derive(Debug)]
 pub enum Event {
     /// The store is open: its last executed block.
-    Opened { head: BlockRef, root: B256, datadir: PathBuf },
-    Listening { addr: PeerAddr, peer: PeerId },
-    Discovery { enode: String, enr: String },
-    Metrics { addr: SocketAddr },
-    PeerUp { peer: PeerHandle },
+    Opened {
+        head: BlockRef,
+        root: B256,
+        datadir: PathBuf,
+    },
+    Listening {
+        addr: PeerAddr,
+        peer: PeerId,
+    },
+    Discovery {
+        enode: String,
+        enr: String,
+    },
+    Metrics {
+        addr: SocketAddr,
+    },
+    PeerUp {
+        peer: PeerHandle,
+    },
     /// A peer has gone, or was refused before it was up.
-    PeerDown { peer: PeerId, ended: Disconnected },
+    PeerDown {
+        peer: PeerId,
+        ended: Disconnected,
+    },
     Progress(Progress),
     /// Executed, its state root checked, and on disk.
-    Head { block: BlockRef, root: B256 },
+    Head {
+        block: BlockRef,
+        root: B256,
+    },
     /// A block that failed; `blamed` says whether its sender loses by it.
-    BadBlock { bad: BadBlock, blamed: bool },
-    Reorg { from: BlockRef, to: BlockRef, common: BlockRef },
-    Produced { block: BlockRef, transactions: usize },
+    BadBlock {
+        bad: BadBlock,
+        blamed: bool,
+    },
+    Reorg {
+        from: BlockRef,
+        to: BlockRef,
+        common: BlockRef,
+    },
+    Produced {
+        block: BlockRef,
+        transactions: usize,
+    },
     Pool(PoolStatus),
     /// Transactions of --tx-file.
-    Submitted { accepted: usize, refused: usize },
+    Submitted {
+        accepted: usize,
+        refused: usize,
+    },
     Error(String),
     End(End),
 }
@@ -149,7 +182,10 @@ impl Event {
                 format!("block {} {} is bad: {}; {blamed}", bad.block.number, bad.block.hash, bad.why)
             }
             Self::Reorg { from, to, common } => {
-                format!("reorganised from block {} to {}: common is {}", from.number, to.number, common.number)
+                format!(
+                    "reorganised from block {} to {}: common is {}",
+                    from.number, to.number, common.number
+                )
             }
             Self::Produced { block, transactions } => {
                 format!("made block {} with {transactions} transactions", block.number)
