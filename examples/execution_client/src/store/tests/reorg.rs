@@ -164,6 +164,14 @@ fn the_executed_branch_may_come_back() {
     store.append(ours[4..].to_vec()).unwrap();
     assert_eq!(store.served().status().latest, ours[4].block_ref());
     assert_eq!(store.executed().block, ours[4].block_ref());
+    assert_eq!(store.served().receipts(&ours[3].hash), Some(receipts(4)), "not made again");
+    assert!(!store.has_receipts(&ours[5].hash), "not executed yet");
+
+    // Not those of a branch that was undone, whose blocks are executed again.
+    store.truncate(3).unwrap();
+    store.unwind(ours[2].block_ref(), batch(3, 0)).unwrap();
+    store.append(ours[3..].to_vec()).unwrap();
+    assert!(!store.has_receipts(&ours[3].hash));
 }
 
 /// Looks at the store at the moment it is told of something.
