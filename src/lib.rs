@@ -38,8 +38,8 @@
 //! - [`Network`], [`Config`], [`PeerHandle`]: the embedding API.
 //! - [`protocols`]: what a protocol is; [`protocols::simple::Protocol`] for one question and one
 //!   answer, [`protocols::Exchange`] for everything, [`protocols::SubstreamHandler`] for bytes.
-//! - `chain`, `protocols::eth`, `sync` (feature `eth`): blocks, the eth protocol, header and body
-//!   sync.
+//! - `chain`, `protocols::eth`, `sync`, `transactions` (feature `eth`): blocks, the eth protocol, header
+//!   and body sync, the handing on of transactions.
 //! - [`machine`] and [`wire`]: the decisions and encodings, pure.
 //!
 //! # Features
@@ -53,10 +53,13 @@ mod actor;
 pub mod chain;
 pub mod config;
 pub mod disconnect;
+#[cfg(all(feature = "discovery", feature = "eth"))]
+pub mod discovering;
 #[cfg(feature = "discovery")]
 pub mod discovery;
 pub mod error;
 pub mod ids;
+pub mod keyfile;
 pub mod machine;
 mod manager;
 mod metrics;

@@ -103,6 +103,12 @@ impl Network {
         self.inner.table.all()
     }
 
+    /// Bytes received and sent on the connections of all sessions there were and are. What a session
+    /// sends after its end, such as a goodbye, is not counted.
+    pub fn traffic(&self) -> (u64, u64) {
+        self.inner.table.traffic()
+    }
+
     /// The live table of sessions.
     pub fn peer_table(&self) -> PeerTable {
         self.inner.table.clone()

@@ -79,6 +79,9 @@ pub enum DiscoveryError {
     /// Neither protocol is wanted.
     #[error("neither discv4 nor discv5 is wanted")]
     Nothing,
+    /// The identity has another curve than the one that devp2p knows.
+    #[error("it needs a secp256k1 identity")]
+    Identity,
     /// The record cannot be signed.
     #[error("our record cannot be signed: {0}")]
     Record(String),

@@ -1,6 +1,7 @@
 //! The peers there are: written by the manager and whoever starts a session, read by everybody.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
@@ -13,6 +14,14 @@ use crate::session::PeerHandle;
 #[derive(Debug, Clone, Default)]
 pub struct PeerTable {
     peers: Arc<DashMap<PeerId, PeerHandle>>,
+    ended: Arc<Ended>,
+}
+
+/// The bytes of sessions that are over.
+#[derive(Debug, Default)]
+struct Ended {
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
 }
 
 impl PeerTable {
@@ -43,13 +52,31 @@ impl PeerTable {
         self.peers.is_empty()
     }
 
+    /// Bytes received and sent on the connections of all sessions there were and are.
+    pub fn traffic(&self) -> (u64, u64) {
+        let Ended { bytes_in, bytes_out } = &*self.ended;
+        let ended = (bytes_in.load(Ordering::Relaxed), bytes_out.load(Ordering::Relaxed));
+        let live = self.peers.iter().map(|handle| handle.traffic());
+        live.fold(ended, |(into, out), more| (into + more.0, out + more.1))
+    }
+
     /// A session that was just admitted. It is there before its exchanges can tell anybody of it.
     pub(super) fn insert(&self, handle: PeerHandle) {
-        self.peers.insert(handle.id(), handle);
+        if let Some(before) = self.peers.insert(handle.id(), handle) {
+            self.count(&before);
+        }
     }
 
     /// Removes a session, unless another one has taken its place.
     pub(super) fn remove(&self, peer: &PeerId, session: SessionId) {
-        self.peers.remove_if(peer, |_, handle| handle.session() == session);
+        if let Some((_, gone)) = self.peers.remove_if(peer, |_, handle| handle.session() == session) {
+            self.count(&gone);
+        }
+    }
+
+    fn count(&self, ended: &PeerHandle) {
+        let (bytes_in, bytes_out) = ended.traffic();
+        self.ended.bytes_in.fetch_add(bytes_in, Ordering::Relaxed);
+        self.ended.bytes_out.fetch_add(bytes_out, Ordering::Relaxed);
     }
 }

@@ -59,6 +59,8 @@ pub(super) enum Action {
     /// Drop what is above this block if one is given, append these, then `on_stored`. There is one
     /// delivery at a time.
     Deliver { truncate: Option<u64>, blocks: Vec<RawBlock> },
+    /// Drop what is above this block, then `on_moved`. There is no delivery meanwhile.
+    Drop { above: u64 },
     /// Look which receipts of these blocks the store misses, then `on_found`.
     FindReceipts(Scan),
     /// Add these to the store, then `on_receipts_stored`. One delivery at a time.
@@ -69,6 +71,8 @@ pub(super) enum Action {
     HeadReached(BlockRef),
     /// The trusted head is stored: there is nothing more to do.
     Finished(BlockRef),
+    /// The host rejected a block that the trusted head builds on.
+    TrustedRejected { number: u64 },
     /// The trusted head is not above our head: there is nothing that could be done.
     Impossible { number: u64 },
 }

@@ -32,6 +32,7 @@ impl SyncPlan {
         if self.finished {
             return;
         }
+        self.drop_rejected();
         self.take_heavier(now);
         self.deliver();
         self.tend_receipts();
@@ -55,7 +56,7 @@ impl SyncPlan {
     }
 
     fn deliver(&mut self) {
-        if self.window.is_storing() || self.window.ready() == 0 {
+        if self.window.is_storing() || self.window.ready() == 0 || self.is_rejecting() {
             return;
         }
         // Short of the target, the last header waits for one that builds on it: a made-up header

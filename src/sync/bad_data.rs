@@ -37,6 +37,9 @@ pub(super) enum BadData {
     /// A header that is not the trusted one, at its number.
     #[error("block {number} is not the trusted head")]
     NotTrusted { number: u64 },
+    /// A block that the host has found to be invalid.
+    #[error("block {number} was rejected")]
+    Rejected { number: u64 },
     /// An answer that could not be decoded, or of the wrong kind.
     #[error("an answer that cannot be read")]
     Unreadable,

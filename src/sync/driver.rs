@@ -8,7 +8,7 @@ use alloy_primitives::U256;
 use futures::StreamExt;
 use futures::future::{AbortHandle, Abortable, BoxFuture, FutureExt};
 use futures::stream::FuturesUnordered;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +16,7 @@ use super::action::{Action, Answer, Query, Start};
 use super::check::Verdict;
 use super::config::{Receipts, SyncConfig};
 use super::fork::Stored;
-use super::handle::{SyncError, SyncHandle};
+use super::handle::{Rejection, SyncError, SyncHandle};
 use super::plan::SyncPlan;
 use super::progress::{Meter, Progress, ReceiptsState, eta};
 use super::receipt_window::Scan;
@@ -31,6 +31,8 @@ use crate::offload::{self, Offload};
 
 /// So often in a row the store may refuse what follows its own head before that is an error.
 const MOVES_MAX: u32 = 3;
+/// So many rejected blocks wait to be looked at; more have to wait before they are told.
+const REJECTIONS_MAX: usize = 16;
 /// Progress other than a new head is told at most this often.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
 
@@ -45,6 +47,7 @@ pub struct Syncer<S: ?Sized> {
     config: SyncConfig,
     progress: watch::Sender<Progress>,
     stop: CancellationToken,
+    rejections: (mpsc::Sender<Rejection>, mpsc::Receiver<Rejection>),
 }
 
 impl<S: Source + ?Sized> Syncer<S> {
@@ -72,12 +75,17 @@ impl<S: Source + ?Sized> Syncer<S> {
             ..Progress::default()
         };
         let (progress, _) = watch::channel(progress);
-        Self { source, store, offload, config: config.bounded(), progress, stop: CancellationToken::new() }
+        let (stop, rejections) = (CancellationToken::new(), mpsc::channel(REJECTIONS_MAX));
+        Self { source, store, offload, config: config.bounded(), progress, stop, rejections }
     }
 
     /// To watch and stop it, before and while it runs.
     pub fn handle(&self) -> SyncHandle {
-        SyncHandle { progress: self.progress.subscribe(), stop: self.stop.clone() }
+        SyncHandle {
+            progress: self.progress.subscribe(),
+            stop: self.stop.clone(),
+            rejections: self.rejections.0.clone(),
+        }
     }
 
     /// Follows the peers until the trusted head is stored, the handle's `stop` is called, or the
@@ -111,6 +119,7 @@ enum Done {
     Answer(Ticket, Result<Answer, RequestError>),
     Verdict(Ticket, Option<Verdict>),
     Stored(Option<Result<(), StoreError>>),
+    Dropped(Option<Result<(), StoreError>>),
     Found(Scan, Option<Vec<MissingReceipts>>),
     ReceiptsStored(Option<Result<(), StoreError>>),
 }
@@ -125,6 +134,8 @@ struct Driver<S: ?Sized> {
     meter: Meter,
     published: Option<Instant>,
     moves: u32,
+    /// Cancelled when a delivery is not to wait for room any more.
+    hurry: CancellationToken,
 }
 
 impl<S: Source + ?Sized> Driver<S> {
@@ -139,6 +150,7 @@ impl<S: Source + ?Sized> Driver<S> {
             meter: Meter::default(),
             published: None,
             moves: 0,
+            hurry: CancellationToken::new(),
         }
     }
 
@@ -171,6 +183,7 @@ impl<S: Source + ?Sized> Driver<S> {
                 biased;
                 // Our own tasks first: their number is bounded, that of announcements is not.
                 Some(done) = self.tasks.next() => self.on_done(done)?,
+                Some(rejection) = self.syncer.rejections.1.recv() => self.on_rejected(rejection),
                 event = events.next() => match event {
                     Some(event) => self.on_event(event),
                     None => return Ok(()),
@@ -196,13 +209,25 @@ impl<S: Source + ?Sized> Driver<S> {
             }
             Action::Deliver { truncate, blocks } => {
                 let store = self.syncer.store.clone();
-                let stored = offload::run(&self.syncer.offload, move || {
-                    if let Some(number) = truncate {
-                        store.truncate(number)?;
-                    }
-                    store.append(blocks)
-                });
-                self.tasks.push(stored.map(|stored| Some(Done::Stored(stored))).boxed());
+                let offload = self.syncer.offload.clone();
+                let hurried = self.hurry.clone().cancelled_owned();
+                let stored = async move {
+                    // A host that rejects a block may not make room before that is done.
+                    futures::future::select(store.ready(), std::pin::pin!(hurried)).await;
+                    let append = move || {
+                        if let Some(number) = truncate {
+                            store.truncate(number)?;
+                        }
+                        store.append(blocks)
+                    };
+                    Some(Done::Stored(offload::run(&offload, append).await))
+                };
+                self.tasks.push(stored.boxed());
+            }
+            Action::Drop { above } => {
+                let store = self.syncer.store.clone();
+                let dropped = offload::run(&self.syncer.offload, move || store.truncate(above));
+                self.tasks.push(dropped.map(|dropped| Some(Done::Dropped(dropped))).boxed());
             }
             Action::FindReceipts(scan) => {
                 let store = self.syncer.store.clone();
@@ -226,6 +251,7 @@ impl<S: Source + ?Sized> Driver<S> {
                 tracing::debug!(number = head.number, "trusted head stored");
                 return Ok(true);
             }
+            Action::TrustedRejected { number } => return Err(SyncError::TrustedRejected { number }),
             Action::Impossible { number } => return Err(SyncError::OtherBranch { number }),
         }
         Ok(false)
@@ -271,19 +297,36 @@ impl<S: Source + ?Sized> Driver<S> {
                 let start = start_of(&*self.syncer.store, &self.syncer.config);
                 self.plan.on_moved(now(), start);
             }
+            Some(Done::Dropped(Some(Ok(())))) => {
+                self.hurry = CancellationToken::new();
+                let start = start_of(&*self.syncer.store, &self.syncer.config);
+                self.plan.on_moved(now(), start);
+            }
             Some(Done::Found(scan, Some(found))) => self.plan.on_found(now(), scan, found),
             Some(Done::ReceiptsStored(Some(Ok(())))) => self.plan.on_receipts_stored(now()),
-            Some(Done::Stored(Some(Err(error))) | Done::ReceiptsStored(Some(Err(error)))) => {
-                return Err(error.into());
-            }
+            Some(
+                Done::Stored(Some(Err(error)))
+                | Done::Dropped(Some(Err(error)))
+                | Done::ReceiptsStored(Some(Err(error))),
+            ) => return Err(error.into()),
             Some(
                 Done::Verdict(_, None)
                 | Done::Stored(None)
+                | Done::Dropped(None)
                 | Done::Found(_, None)
                 | Done::ReceiptsStored(None),
             ) => return Err(SyncError::OffloadLost),
         }
         Ok(())
+    }
+
+    fn on_rejected(&mut self, (block, reply): Rejection) {
+        let stored = self.syncer.store.number(&block.hash) == Some(block.number);
+        if stored {
+            self.hurry.cancel();
+        }
+        // Who does not wait for it any more has dropped the future.
+        let _ = reply.send(self.plan.on_rejected(now(), block, stored));
     }
 
     fn on_event(&mut self, event: SourceEvent) {

@@ -63,7 +63,7 @@ impl SyncPlan {
     /// Puts a heavier branch into the window once the store is idle, or gives up one whose bodies
     /// do not come.
     pub(super) fn take_heavier(&mut self, now: Instant) {
-        if self.window.is_storing() {
+        if self.window.is_storing() || self.is_rejecting() {
             return;
         }
         if self.switch.is_some_and(|switch| switch.until <= now) {

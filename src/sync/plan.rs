@@ -23,6 +23,7 @@ use super::pace::Kind;
 use super::peers::Peers;
 use super::progress::{Progress, RequestCounts};
 use super::receipt_window::ReceiptWindow;
+use super::reject::{Rejected, Senders};
 use super::requests::{Asked, Purpose, Requests, Ticket};
 use super::source::Claim;
 use super::window::Window;
@@ -77,6 +78,12 @@ pub(super) struct SyncPlan {
     pub(super) trusted: Option<Trusted>,
     pub(super) conflict: Option<Conflict>,
     pub(super) switch: Option<Switch>,
+    /// What the host found to be invalid, and who sent the headers of what is stored.
+    pub(super) rejected: Rejected,
+    pub(super) senders: Senders,
+    /// The store is to drop what is above this block; and whether it is doing so.
+    pub(super) dropping: Option<u64>,
+    pub(super) is_dropping: bool,
     /// Whether the store had the trusted head from the start.
     pub(super) holds_trusted: bool,
     /// The average size of a header, and of a body and the receipts of a block that have to be asked
@@ -112,6 +119,10 @@ impl SyncPlan {
             trusted: config.trusted_head.map(|hash| Trusted { hash, number: start.trusted }),
             conflict: None,
             switch: None,
+            rejected: Rejected::default(),
+            senders: Senders::default(),
+            dropping: None,
+            is_dropping: false,
             holds_trusted: start.trusted.is_some(),
             header_bytes: 600,
             body_bytes: 8 << 10,
@@ -193,6 +204,11 @@ impl SyncPlan {
         }
         match verdict {
             _ if checking.discard => self.over(ticket, checking.purpose.as_ref()),
+            Verdict::Headers(Ok(headers)) if self.refuse_rejected(now, session, &headers) => {
+                self.over(ticket, checking.purpose.as_ref());
+            }
+            Verdict::Block(Ok(block))
+                if self.refuse_rejected(now, session, std::slice::from_ref(&block.0)) => {}
             Verdict::Headers(Ok(headers)) => self.headers_verified(now, ticket, checking, headers),
             Verdict::Bodies { found, bad } => self.bodies_verified(now, ticket, checking, found, bad),
             Verdict::Receipts(verdict) => self.receipts_verified(now, ticket, checking, verdict),
@@ -213,8 +229,11 @@ impl SyncPlan {
         if let Some(switch) = self.switch.take() {
             self.forks.on_truncated(switch.base.number);
             self.receipts.cut(switch.base.number);
+            self.senders.cut(switch.base.number);
         }
         let stored = self.window.on_stored();
+        stored.iter().for_each(|(facts, from)| self.senders.push(facts.number, *from));
+        let stored: Vec<_> = stored.into_iter().map(|(facts, _)| facts).collect();
         if let (None, Some(first)) = (self.stored, stored.first()) {
             self.receipts.restart(first.number);
         }
@@ -231,6 +250,8 @@ impl SyncPlan {
         self.forks = forks(&self.config, start.recent, start.total_difficulty);
         self.stored = start.head;
         self.receipts.restart(start.first);
+        self.senders.cut(start.head.map_or(0, |head| head.number));
+        self.is_dropping = false;
         self.replan();
         self.turn(now);
     }

@@ -3,6 +3,7 @@
 use alloy_primitives::B256;
 use alloy_trie::EMPTY_ROOT_HASH;
 use bytes::Bytes;
+use futures::future::{self, BoxFuture};
 
 use crate::chain::{BlockRef, HeaderFacts, RawBlock};
 use crate::protocols::eth::Chain;
@@ -36,6 +37,16 @@ pub struct MissingReceipts {
 pub trait ChainStore: Chain {
     /// The block to build on: the head, or `None` while an anchor's block is still missing.
     fn head(&self) -> Option<BlockRef>;
+
+    /// Resolves when there is room for more blocks; at once by default. Awaited before each
+    /// [`append`](Self::append), so a host whose own work on blocks is slow holds the sync back with
+    /// it: headers and bodies fill up to their bounds, then nothing more is asked for.
+    ///
+    /// After a rejected block ([`SyncHandle::reject`](super::SyncHandle::reject)) one append may come
+    /// without it. The future may be dropped.
+    fn ready(&self) -> BoxFuture<'static, ()> {
+        Box::pin(future::ready(()))
+    }
 
     /// Appends verified blocks. The first one's parent is the head, or it is the anchor itself.
     fn append(&self, blocks: Vec<RawBlock>) -> Result<(), StoreError>;

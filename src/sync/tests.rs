@@ -6,5 +6,6 @@ mod hostile;
 mod planning;
 mod receipt_world;
 mod receipting;
+mod rejecting;
 mod sim;
 mod world;

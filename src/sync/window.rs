@@ -282,8 +282,8 @@ impl Window {
         blocks
     }
 
-    /// The store has taken what was delivered: their facts, in order.
-    pub(super) fn on_stored(&mut self) -> Vec<HeaderFacts> {
+    /// The store has taken what was delivered: their facts, in order, each with who sent the header.
+    pub(super) fn on_stored(&mut self) -> Vec<(HeaderFacts, SessionId)> {
         let stored: Vec<_> = self.entries.drain(..self.storing).collect();
         for entry in &stored {
             self.forget(entry);
@@ -292,7 +292,7 @@ impl Window {
         }
         self.ready -= stored.len();
         self.storing = 0;
-        stored.into_iter().map(|entry| entry.facts).collect()
+        stored.into_iter().map(|entry| (entry.facts, entry.from)).collect()
     }
 
     /// Drops the headers from `number` on that the store is not taking.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -45,6 +45,17 @@ impl TraceConfig {
     /// No trace at all.
     pub fn off() -> Self {
         Self { ring_events: 0, ..Self::default() }
+    }
+
+    /// The same, with the live trace in a file of this folder and dumps beside it. The folder must
+    /// exist when the network starts. The file is named for `us`, the network's
+    /// [`PeerId`](crate::PeerId), and this process: `node-PEER-PID.jsonl`, so that nodes that share a
+    /// folder do not share a file.
+    pub fn in_folder(self, folder: &Path, us: &str) -> Self {
+        // Ids differ at their end.
+        let tail = us.char_indices().rev().nth(5).map_or(0, |(at, _)| at);
+        let name = format!("node-{}-{}.jsonl", us.get(tail..).unwrap_or(us), std::process::id());
+        Self { file: Some(folder.join(name)), dump_dir: Some(folder.to_owned()), ..self }
     }
 }
 

@@ -8,7 +8,6 @@ use alloy_primitives::B256;
 use bytes::Bytes;
 use trunkline::chain::{ChainSpec, DevChain, HeaderFacts};
 use trunkline::error::RequestError;
-use trunkline::offload::BlockingThreads;
 use trunkline::protocols::eth::{Chain, Eth, GetReceipts, ReceiptLists, receipts};
 use trunkline::sync::{ChainStore as _, MemoryStore};
 use trunkline::{Config, Keypair, Network, PeerHandle};
@@ -27,7 +26,7 @@ fn store() -> Arc<MemoryStore> {
 }
 
 async fn node(store: Arc<MemoryStore>, version: u32, listen: &str) -> Network {
-    let eth = Eth::speaking(store, Arc::new(BlockingThreads), |ours| ours == version);
+    let eth = Eth::builder(store).versions(|ours| ours == version).build();
     let config = match listen {
         "" => Config::builder(),
         listen => Config::builder().listen(listen.parse().expect("an address")),

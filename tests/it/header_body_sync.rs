@@ -29,7 +29,7 @@ impl Node {
     pub(crate) async fn start_with(store: MemoryStore, listen: &str, wanted: impl Fn(u32) -> bool) -> Self {
         let store = Arc::new(store);
         let chain = Arc::clone(&store) as Arc<dyn Chain>;
-        let eth = Eth::speaking(chain, Arc::new(BlockingThreads), wanted);
+        let eth = Eth::builder(chain).versions(wanted).build();
         let config = match listen {
             "" => Config::builder(),
             listen => Config::builder().listen(listen.parse().expect("an address")),

@@ -6,7 +6,6 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use bytes::{Bytes, BytesMut};
 use trunkline::chain::{BlockRef, ChainSpec};
-use trunkline::offload::BlockingThreads;
 use trunkline::protocols::eth::{BlockRangeUpdate, Eth, Status, StatusClaim, code};
 use trunkline::sync::MemoryStore;
 use trunkline::testing::rlpx::RawRlpx;
@@ -23,7 +22,7 @@ const ETH: u16 = p2p::BASE;
 
 async fn node() -> Network {
     let store = Arc::new(MemoryStore::new(Arc::new(ChainSpec::mainnet())));
-    let eth = Eth::with_offload(store, Arc::new(BlockingThreads));
+    let eth = Eth::new(store);
     let mut config = config(LISTEN);
     config.session.status_timeout = Duration::from_millis(300);
     let builder = Network::builder(config, Keypair::generate_secp256k1());

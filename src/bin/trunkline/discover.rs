@@ -18,8 +18,8 @@ use trunkline::{Keypair, Multiaddr};
 use crate::duration;
 use crate::escape::escape;
 use crate::failure::Failure;
-use crate::keyfile;
 use crate::signals::Stop;
+use trunkline::keyfile;
 
 /// More nodes than this are not listed.
 const NODES_MAX: usize = 100_000;

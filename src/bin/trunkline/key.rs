@@ -6,7 +6,7 @@ use serde_json::json;
 use trunkline::Keypair;
 
 use crate::failure::Failure;
-use crate::keyfile;
+use trunkline::keyfile;
 
 /// Makes or shows an identity.
 #[derive(Debug, clap::Args)]

@@ -10,7 +10,6 @@ mod duration;
 mod escape;
 mod failure;
 mod key;
-mod keyfile;
 mod metrics_server;
 mod node;
 mod ping;

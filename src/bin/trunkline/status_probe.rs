@@ -12,7 +12,7 @@ use trunkline::ids::{Direction, ProtocolId, SessionId};
 use trunkline::protocols::eth::{self, INFLATED_BYTES_MAX, Status, StatusClaim, code, payload};
 use trunkline::protocols::{Capability, Class, Encoding, Exchange, From, Outlet, Payload, ServeError};
 
-use crate::keyfile::hex;
+use alloy_primitives::hex;
 
 /// Negotiates eth and keeps the Status of each peer.
 ///
@@ -132,7 +132,7 @@ impl Exchange for StatusProbe {
 
 /// A Status for people and for programs.
 pub(crate) fn describe(status: &Status) -> (String, Value) {
-    let fork = hex(&status.fork_id.hash.0);
+    let fork = hex::encode(status.fork_id.hash.0);
     let mut value = json!({
         "version": status.version, "network": status.network_id, "genesis": status.genesis.to_string(),
         "head": status.head.to_string(), "fork_id": fork, "fork_next": status.fork_id.next,

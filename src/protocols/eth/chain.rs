@@ -23,12 +23,21 @@ pub struct ChainStatus {
 }
 
 /// A chain that can be served. Called from the network thread and, for large answers, from the
-/// offload's: lookups in memory, nothing slow.
+/// offload's: lookups in memory, nothing slow. One that has to read a disk for an answer says so by
+/// [`is_on_disk`](Self::is_on_disk).
 pub trait Chain: Send + Sync + 'static {
     /// Genesis, forks, ids.
     fn spec(&self) -> &Arc<ChainSpec>;
 
-    /// What we claim now.
+    /// Whether `header`, `number`, `body` and `receipts` may wait for a disk. Then none of them is
+    /// called on the network's thread: every answer is made through the
+    /// [`Offload`](crate::offload::Offload). `spec` and `status` are called there all the same, and
+    /// must be in memory. Asked once, when the service is made.
+    fn is_on_disk(&self) -> bool {
+        false
+    }
+
+    /// What we claim now: from memory.
     fn status(&self) -> ChainStatus;
 
     /// The RLP of the canonical header with this number, if it is served.

@@ -8,8 +8,8 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 
 use super::gossip::PooledHash;
-use super::message::Transaction;
 use super::peers::EthPeer;
+use super::pooled::PooledTransaction;
 use crate::chain::{BlockRef, RawBlock};
 use crate::disconnect::Disconnected;
 use crate::protocols;
@@ -59,12 +59,13 @@ pub enum EthEvent {
         /// The highest.
         latest: BlockRef,
     },
-    /// A peer sent transactions. Their form is right; their signatures were not looked at.
+    /// A peer sent transactions, none of them with blobs. Their form is right; what their fields say
+    /// was not looked at.
     Transactions {
         /// Who.
         from: protocols::From,
         /// Which.
-        transactions: Arc<[Transaction]>,
+        transactions: Arc<[PooledTransaction]>,
     },
     /// A peer has transactions that it can be asked for.
     PooledHashes {

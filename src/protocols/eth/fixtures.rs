@@ -5,15 +5,19 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use alloy_consensus::{
-    BlockBody, Eip658Value, Header, Receipt, ReceiptEnvelope, SignableTransaction, TxEip1559, TxEip2930,
-    TxEip4844, TxEip7702, TxLegacy, TxType,
+    BlockBody, Eip658Value, EthereumTxEnvelope as TxEnvelope, Header, Receipt, ReceiptEnvelope,
+    SignableTransaction, TxEip1559, TxEip2930, TxEip4844, TxEip4844WithSidecar, TxEip7702, TxLegacy, TxType,
 };
+use alloy_eips::eip2718::Encodable2718;
+use alloy_eips::eip4844::{Blob, BlobTransactionSidecar, Bytes48};
 use alloy_eips::eip4895::{Withdrawal, Withdrawals};
+use alloy_eips::eip7594::{BlobTransactionSidecarEip7594, BlobTransactionSidecarVariant};
 use alloy_primitives::{Address, B256, Log, Signature, U256, keccak256};
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::chain::{Chain, ChainStatus};
 use super::message::Transaction;
+use super::pooled::PooledTransaction;
 use crate::chain::{BlockRef, ChainSpec, RawBlock};
 use crate::disconnect::DisconnectReason;
 use crate::ids::{Keypair, SessionId};
@@ -78,6 +82,28 @@ pub(crate) fn transactions(count: usize) -> Vec<Transaction> {
             }),
         })
         .collect()
+}
+
+/// The same as peers hand them on.
+pub(crate) fn pooled_transactions(count: usize) -> Vec<PooledTransaction> {
+    let pooled = |transaction: &Transaction| {
+        PooledTransaction::from_encoded(transaction.encoded_2718().into()).expect("a right form")
+    };
+    transactions(count).iter().map(pooled).collect()
+}
+
+/// A transaction that carries blobs, with them: as many zeros as they take.
+pub(crate) fn with_blobs(blobs: usize, cells: bool) -> PooledTransaction {
+    let TxEnvelope::Eip4844(signed) = blob_transaction() else { unreachable!("it was made as one") };
+    let (transaction, signature, _) = signed.into_parts();
+    let points = |count| vec![Bytes48::ZERO; count];
+    let sidecar: BlobTransactionSidecarVariant = if cells {
+        BlobTransactionSidecarEip7594::new(vec![Blob::ZERO; blobs], points(blobs), points(128 * blobs)).into()
+    } else {
+        BlobTransactionSidecar::new(vec![Blob::ZERO; blobs], points(blobs), points(blobs)).into()
+    };
+    let whole = TxEip4844WithSidecar::from_tx_and_sidecar(transaction, sidecar).into_signed(signature);
+    PooledTransaction::from_encoded(whole.encoded_2718().into()).expect("a right form")
 }
 
 /// A transaction that carries blobs, without them.

@@ -30,10 +30,12 @@
 //!   are a breach.
 //! - Answers hold at most 1,024 items, end with the one that brings them to 2 MiB, and stay below
 //!   10 MiB inflated; what is larger by itself goes alone (up to eth/69) or in parts (from eth/70).
-//!   Bodies and receipts end before the first block that we do not have.
+//!   Bodies and receipts end before the first block that we do not have; transactions that are not in
+//!   the pool are left out.
 //! - A message that claims more than 16 MiB inflated is refused before it is inflated. An answer may
 //!   be shorter than its question asked for, or empty; more items than that are the peer's fault.
 
+mod builder;
 pub mod chain;
 mod events;
 #[cfg(test)]
@@ -41,6 +43,7 @@ pub(crate) mod fixtures;
 mod gossip;
 mod message;
 mod peers;
+mod pooled;
 mod query;
 pub mod receipts;
 mod request;
@@ -50,6 +53,7 @@ mod status;
 #[cfg(test)]
 mod vectors;
 
+pub use builder::EthBuilder;
 pub use chain::{Chain, ChainStatus};
 pub use events::{EVENT_BYTES_MAX, EVENTS_MAX, EthEvent, EthEvents};
 pub use gossip::{
@@ -60,6 +64,7 @@ pub use message::{
     TRANSACTION_BYTES_MIN, Transaction, WITHDRAWAL_BYTES_MIN, classify, code, inflate, payload,
 };
 pub use peers::{Claim, EthPeer, PEERS_MAX};
+pub use pooled::{BLOB_KIND, PooledSource, PooledTransaction, RawTransactions};
 pub use query::{GetBlockBodies, GetBlockHeaders, GetPooledTransactions, GetReceipts, HashOrNumber, Query};
 pub use request::{ListRequest, NAME, Raw, ReceiptLists, Receipts};
 pub use service::{Eth, capability};

@@ -137,6 +137,15 @@ impl PeerTable {
         outlets.iter().filter(|outlet| outlet.send(message.clone())).count()
     }
 
+    /// Gives the same bytes to these sessions. Returns how many took them.
+    pub(super) fn send(&self, to: &[SessionId], message: &Payload) -> usize {
+        let outlets: Vec<_> = {
+            let entries = self.lock();
+            to.iter().filter_map(|session| entries.get(session)).map(|entry| entry.outlet.clone()).collect()
+        };
+        outlets.iter().filter(|outlet| outlet.send(message.clone())).count()
+    }
+
     fn update(&self, session: SessionId, change: impl FnOnce(&mut Claim)) {
         if let Some(entry) = self.lock().get_mut(&session) {
             change(&mut entry.peer.claim);

@@ -192,11 +192,12 @@ impl Query {
     }
 
     /// Whether an answer is made in no time: few items, and none that is written anew. Receipts are,
-    /// and those of one block can have megabytes.
+    /// and those of one block can have megabytes; so can a transaction with its blobs.
     pub fn is_light(&self) -> bool {
         const ITEMS: usize = 16;
         match self {
-            Self::Receipts(GetReceipts { hashes, .. }) => hashes.is_empty(),
+            Self::Receipts(GetReceipts { hashes, .. })
+            | Self::PooledTransactions(GetPooledTransactions { hashes }) => hashes.is_empty(),
             _ => self.items_max() <= ITEMS,
         }
     }
@@ -205,10 +206,9 @@ impl Query {
     pub fn items_max(&self) -> usize {
         match self {
             Self::Headers(query) => usize::try_from(query.limit).unwrap_or(usize::MAX).min(ITEMS_MAX),
-            Self::Bodies(GetBlockBodies { hashes }) | Self::Receipts(GetReceipts { hashes, .. }) => {
-                hashes.len()
-            }
-            Self::PooledTransactions(_) => 0,
+            Self::Bodies(GetBlockBodies { hashes })
+            | Self::Receipts(GetReceipts { hashes, .. })
+            | Self::PooledTransactions(GetPooledTransactions { hashes }) => hashes.len(),
         }
     }
 }

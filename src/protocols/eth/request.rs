@@ -4,10 +4,13 @@
 use alloy_consensus::{BlockBody, Header, ReceiptEnvelope};
 use bytes::Bytes;
 
-use super::message::{ETH_70, HEADER_BYTES_MIN, Transaction, check_body, code, each, inflate, typed};
+use super::message::{
+    ETH_70, HEADER_BYTES_MIN, TRANSACTION_BYTES_MIN, Transaction, check_body, code, each, inflate, typed,
+};
+use super::pooled::PooledTransaction;
 use super::query::{
-    GetBlockBodies, GetBlockHeaders, GetReceipts, answer_items, answer_receipts, encode_hashes,
-    encode_headers, encode_receipts,
+    GetBlockBodies, GetBlockHeaders, GetPooledTransactions, GetReceipts, answer_items, answer_receipts,
+    encode_hashes, encode_headers, encode_receipts,
 };
 use super::receipts;
 use crate::protocols::Request;
@@ -214,6 +217,28 @@ impl Request for Raw<GetReceipts> {
         let blocks = each(lists, 1, |item| item.list().map(|_| plain.slice_ref(item.encoded())))?;
         checked_flag(last_incomplete, blocks.last().is_some_and(|last| last[..] != [EMPTY_LIST]))?;
         Ok(ReceiptLists { blocks, last_incomplete })
+    }
+}
+
+impl Request for GetPooledTransactions {
+    type Response = Vec<PooledTransaction>;
+    const CODE: u8 = code::GET_POOLED_TRANSACTIONS;
+    const ANSWER: u8 = code::POOLED_TRANSACTIONS;
+
+    fn exchange() -> &'static str {
+        NAME
+    }
+
+    fn encode(&self, _version: u32, id: u64) -> Bytes {
+        snappy::compress(&encode_hashes(id, &self.hashes))
+    }
+
+    /// Fewer transactions than were asked for are no error: the caller knows them by their hashes. A
+    /// transaction takes at most three times its RLP in memory.
+    fn decode_answer(&self, _version: u32, body: Bytes) -> Result<Self::Response, DecodeError> {
+        let plain = inflate(&body)?;
+        let asked = self.hashes.len() as u64;
+        decode_items(&plain, asked, TRANSACTION_BYTES_MIN, PooledTransaction::from_item)
     }
 }
 

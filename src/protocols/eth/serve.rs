@@ -1,9 +1,11 @@
-//! Answers to the questions of peers, copied straight from the [`Chain`].
+//! Answers to the questions of peers, copied straight from the [`Chain`], transactions
+//! from the [`PooledSource`].
 //!
 //! An answer has at most 1,024 items and ends with the item that brings it to 2 MiB (caps/eth.md).
 //! It may be shorter than asked for, and empty; it is never an error. Bodies and receipts end before
 //! the first block that we do not have, so that an answer belongs to the front of its question: that
-//! is how geth answers from 1.17 on, and what its own checks of an answer expect.
+//! is how geth answers from 1.17 on, and what its own checks of an answer expect. Transactions that
+//! are not in the pool are left out, and the rest follows.
 //!
 //! Peers such as geth take no message above 10 MiB inflated, so none of ours is larger, with one
 //! exception: a single item that is larger by itself, up to the 16 MiB which a message may have on
@@ -11,10 +13,12 @@
 //! sends them as well. A receiver that refuses them would not get that block from anybody, and one
 //! that takes them, as we do, gets it.
 
+use alloy_primitives::B256;
 use bytes::Bytes;
 
 use super::chain::Chain;
 use super::message::{ETH_69, ETH_70, INFLATED_BYTES_MAX, ITEMS_MAX, MESSAGE_BYTES_MAX};
+use super::pooled::{PooledSource, wrap};
 use super::query::{GetBlockHeaders, GetReceipts, HashOrNumber, Query, encode_answer, encode_receipt_lists};
 use super::receipts;
 use crate::protocols::Payload;
@@ -31,7 +35,13 @@ const ANSWER_BYTES_MAX: usize = 10 * 1024 * 1024 - 64 * 1024;
 const ENVELOPE_BYTES: usize = 32;
 
 /// The answer to a question with this id, compressed.
-pub(super) fn answer(chain: &dyn Chain, version: u32, id: u64, query: &Query) -> Payload {
+pub(super) fn answer(
+    chain: &dyn Chain,
+    pool: Option<&dyn PooledSource>,
+    version: u32,
+    id: u64,
+    query: &Query,
+) -> Payload {
     let (mut items, mut incomplete) = match query {
         Query::Headers(query) => (headers(chain, query), false),
         Query::Bodies(query) => (gather(query.hashes.iter().map_while(|hash| chain.body(hash))), false),
@@ -43,8 +53,7 @@ pub(super) fn answer(chain: &dyn Chain, version: u32, id: u64, query: &Query) ->
             });
             (gather(lists), false)
         }
-        // We keep no pool.
-        Query::PooledTransactions(_) => (Vec::new(), false),
+        Query::PooledTransactions(query) => (pooled(pool, &query.hashes), false),
     };
     let encode = |items: &[Bytes], incomplete| {
         snappy::compress(&match query {
@@ -60,6 +69,12 @@ pub(super) fn answer(chain: &dyn Chain, version: u32, id: u64, query: &Query) ->
         body = encode(&items, incomplete);
     }
     Payload { code: query.answer_code(), body }
+}
+
+/// Transactions of the pool, in the order of the question; what is not there is left out.
+fn pooled(pool: Option<&dyn PooledSource>, hashes: &[B256]) -> Vec<Bytes> {
+    let Some(pool) = pool else { return Vec::new() };
+    gather(hashes.iter().filter_map(|hash| pool.encoded(hash)).filter(|found| !found.is_empty()).map(wrap))
 }
 
 /// Takes items until there are 1,024 of them, until they have 2 MiB, or until one more would not

@@ -8,22 +8,23 @@ use futures::future::BoxFuture;
 
 use super::chain::Chain;
 use super::events::{Charge, EthEvent, EthEvents, EventQueue};
-use super::gossip::{BlockRangeUpdate, NewBlock, NewBlockHashes, NewPooledTransactionHashes, Transactions};
+use super::gossip::{BlockRangeUpdate, NewBlock, NewBlockHashes, NewPooledTransactionHashes, PooledHash};
 use super::message::{ETH_69, INFLATED_BYTES_MAX, classify, code, inflate, inflate_breach, payload};
 use super::peers::{EthPeer, PeerTable};
+use super::pooled::{BLOB_KIND, PooledSource, PooledTransaction, RawTransactions};
 use super::query::Query;
 use super::request::NAME;
 use super::serve;
 use super::status::Status;
 use crate::chain::RawBlock;
 use crate::disconnect::{Breach, DisconnectReason, Disconnected};
-use crate::ids::{Direction, ProtocolId};
-use crate::offload::{self, BlockingThreads, Offload};
+use crate::ids::{Direction, ProtocolId, SessionId};
+use crate::offload::{self, Offload};
 use crate::protocols::{self, Capability, Class, Encoding, Exchange, Outlet, Payload, ServeError};
 use crate::wire::{Decode, decode_all, snappy};
 
 /// The versions we speak, the highest first.
-static IDS: [(ProtocolId, u32); 3] = [
+pub(super) static IDS: [(ProtocolId, u32); 3] = [
     (ProtocolId::new("/eth/70/1.0.0"), 70),
     (ProtocolId::new("/eth/69/1.0.0"), 69),
     (ProtocolId::new("/eth/68/1.0.0"), 68),
@@ -46,6 +47,9 @@ const RANGE_STEP: u64 = 32;
 pub struct Eth {
     ids: Box<[(ProtocolId, u32)]>,
     chain: Arc<dyn Chain>,
+    /// Whether its lookups may wait for a disk.
+    on_disk: bool,
+    pool: Option<Arc<dyn PooledSource>>,
     offload: Arc<dyn Offload>,
     peers: PeerTable,
     events: EventQueue,
@@ -53,29 +57,23 @@ pub struct Eth {
     announced: Mutex<u64>,
 }
 
+/// What a service is made of.
+pub(super) struct Parts {
+    pub(super) ids: Vec<(ProtocolId, u32)>,
+    pub(super) chain: Arc<dyn Chain>,
+    pub(super) offload: Arc<dyn Offload>,
+    pub(super) pool: Option<Arc<dyn PooledSource>>,
+}
+
 impl Eth {
-    /// Serves this chain; what takes long is done on tokio's blocking threads.
-    pub fn new(chain: Arc<dyn Chain>) -> Arc<Self> {
-        Self::with_offload(chain, Arc::new(BlockingThreads))
-    }
-
-    /// The same, with another place for what takes long.
-    pub fn with_offload(chain: Arc<dyn Chain>, offload: Arc<dyn Offload>) -> Arc<Self> {
-        Self::speaking(chain, offload, |_| true)
-    }
-
-    /// The same, with those of our versions (68, 69, 70) only that `wanted` says yes to. Without any
-    /// left there will be no eth peers.
-    pub fn speaking(
-        chain: Arc<dyn Chain>,
-        offload: Arc<dyn Offload>,
-        wanted: impl Fn(u32) -> bool,
-    ) -> Arc<Self> {
-        let ids = IDS.iter().filter(|(_, version)| wanted(*version)).cloned().collect();
+    pub(super) fn assembled(Parts { ids, chain, offload, pool }: Parts) -> Arc<Self> {
         let announced = Mutex::new(chain.status().latest.number);
+        let on_disk = chain.is_on_disk();
         Arc::new(Self {
-            ids,
+            ids: ids.into(),
             chain,
+            on_disk,
+            pool,
             offload,
             peers: PeerTable::default(),
             events: EventQueue::new(),
@@ -130,6 +128,19 @@ impl Eth {
         if due { self.announce_range() } else { 0 }
     }
 
+    /// Announces transactions to these sessions: encoded once, the same bytes for all. Returns how many
+    /// it was queued for.
+    pub fn announce_transactions(&self, to: &[SessionId], hashes: Vec<PooledHash>) -> usize {
+        let message = NewPooledTransactionHashes(hashes);
+        self.peers.send(to, &payload(code::NEW_POOLED_TRANSACTION_HASHES, &message))
+    }
+
+    /// Sends transactions to these sessions in the same manner. None of them may be a blob transaction:
+    /// these are announced only.
+    pub fn send_transactions(&self, to: &[SessionId], transactions: Vec<PooledTransaction>) -> usize {
+        self.peers.send(to, &payload(code::TRANSACTIONS, &RawTransactions(transactions)))
+    }
+
     /// Reads an announcement and passes it on. Blocks and ranges move the peer's claim even when
     /// nobody listens; the rest is then only checked to be RLP.
     fn take(&self, from: protocols::From, message: &Payload) -> Result<(), ServeError> {
@@ -157,9 +168,9 @@ impl Eth {
             code::NEW_BLOCK_HASHES => self.read(charge, plain, |NewBlockHashes(blocks)| {
                 Ok(EthEvent::NewBlockHashes { from, blocks: blocks.into() })
             })?,
-            code::TRANSACTIONS => self.read(charge, plain, |Transactions(transactions)| {
+            code::TRANSACTIONS => self.read(charge, plain, |RawTransactions(transactions)| {
                 // EIP-4844: blob transactions are announced only.
-                if transactions.iter().any(|transaction| transaction.is_eip4844()) {
+                if transactions.iter().any(|transaction| transaction.kind == BLOB_KIND) {
                     return Err(ServeError::Breach(Breach::Unexpected));
                 }
                 Ok(EthEvent::Transactions { from, transactions: transactions.into() })
@@ -194,10 +205,14 @@ impl Eth {
         }
     }
 
+    fn made(&self, version: u32, id: u64, query: &Query) -> Payload {
+        serve::answer(&*self.chain, self.pool.as_deref(), version, id, query)
+    }
+
     /// Reads a question and answers it, the whole of it where it is called.
     fn answer(&self, version: u32, request: &Payload) -> Result<Payload, ServeError> {
         let (id, query) = read_query(version, request)?;
-        Ok(serve::answer(&*self.chain, version, id, &query))
+        Ok(self.made(version, id, &query))
     }
 }
 
@@ -241,10 +256,10 @@ impl Exchange for Eth {
         request: Payload,
     ) -> BoxFuture<'static, Result<Payload, ServeError>> {
         Box::pin(async move {
-            if is_small(&request)? {
+            if !self.on_disk && is_small(&request)? {
                 let (id, query) = read_query(from.version, &request)?;
                 if query.is_light() {
-                    return Ok(serve::answer(&*self.chain, from.version, id, &query));
+                    return Ok(self.made(from.version, id, &query));
                 }
             }
             let offload = self.offload.clone();

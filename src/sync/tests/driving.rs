@@ -30,6 +30,7 @@ use crate::sync::{
 
 mod chains;
 mod receipts;
+mod rejecting;
 
 const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);

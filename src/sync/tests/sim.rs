@@ -51,6 +51,7 @@ enum Event {
     Answer(Ticket, SessionId, Result<Answer, RequestError>),
     Verdict(Ticket, Box<Verdict>),
     Stored,
+    Dropped,
     Found(Scan),
     ReceiptsStored,
     Down(SessionId),
@@ -158,6 +159,13 @@ impl Sim {
         self.act();
     }
 
+    /// The host finds a block to be invalid.
+    pub(super) fn reject(&mut self, block: BlockRef) {
+        let stored = self.store.iter().any(|stored| stored.hash == block.hash);
+        self.plan.on_rejected(self.now, block, stored);
+        self.act();
+    }
+
     pub(super) fn down(&mut self, session: SessionId) {
         self.events.insert((self.now, u64::MAX - session.0), Event::Down(session));
     }
@@ -220,6 +228,7 @@ impl Sim {
             }
             Event::Verdict(ticket, verdict) => self.plan.on_verified(self.now, ticket, *verdict),
             Event::Stored => self.plan.on_stored(self.now),
+            Event::Dropped => self.plan.on_moved(self.now, start_of(&self.store)),
             Event::Found(scan) => {
                 let found = self.missing(scan);
                 self.plan.on_found(self.now, scan, found);
@@ -267,6 +276,12 @@ impl Sim {
                     writeln!(self.trace, "{at} reached {}", head.number).unwrap();
                     self.reached.push(head);
                 }
+                Action::Drop { above } => {
+                    writeln!(self.trace, "{at} drop above {above}").unwrap();
+                    self.store.retain(|block| block.number <= above);
+                    self.later(Duration::from_millis(1), Event::Dropped);
+                }
+                Action::TrustedRejected { .. } => self.impossible = true,
                 Action::Finished(_) => self.finished = true,
                 Action::Impossible { .. } => self.impossible = true,
             }

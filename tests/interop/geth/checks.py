@@ -4,22 +4,16 @@
 One line per check: `ok NAME (figures)` or `FAIL NAME: why`, with what the processes said last.  Exit 1 on a failure.
 --quick, the default, leaves out the speed table and makes fewer kills.  --only takes the checks whose name has TEXT.
 --reference puts a second geth in our place, where that is possible: it shows that the checks ask what a geth does."""
-import argparse, json, os, re, signal, sys, time, traceback
+import argparse, json, os, re, sys, time
 
 sys.dont_write_bytecode = True  # the tree stays as it is
-from geth import (DEVP2P, LISTEN_LIBP2P, LISTEN_RLPX, LONG, NEW, OLD, SHORT, TESTDATA, Failed, Lab, binary,
-                  devp2p_tests, eventually, need)
+from geth import (DEVP2P, ETH_POOL, ETH_POSSIBLE, LISTEN_LIBP2P, LISTEN_RLPX, LONG, NEW, OLD, SHORT, TESTDATA,
+                  Lab, binary, devp2p_tests, eventually, need)
 from kills import kills
 from roles import feed, serving, wait_whole, was_whole, whole_follower
+from runner import run_all
 from speed import speed
 
-# Cases of `devp2p rlpx eth-test` that a server of headers, bodies and receipts can pass ..
-ETH_POSSIBLE = ["Status", "MaliciousHandshake", "BlockRangeUpdateExpired", "BlockRangeUpdateFuture",
-                "BlockRangeUpdateInvalid", "GetBlockHeaders", "GetNonexistentBlockHeaders", "SimultaneousRequests",
-                "SameRequestID", "ZeroRequestID", "GetBlockBodies", "GetReceipts", "GetLargeReceipts"]
-# .. and those that need a transaction pool and the state.
-ETH_POOL = ["LargeTxRequest", "Transaction", "InvalidTxs", "NewPooledTxs", "BlobViolations",
-            "TestBlobTxWithoutSidecar", "TestBlobTxWithMismatchedSidecar"]
 # Without state geth stops before the pivot, 64 blocks below the head.
 PIVOT = SHORT.head - 65
 BEHIND_MAX = 2.0
@@ -301,19 +295,6 @@ REFERENCE = [geth_follows_synctarget, geth_follows_debug_sync, geth_follows_fork
 LONG_ONES = [refusals, export_20000_eth68, export_20000_eth69, export_20000_eth70, kills_of_either_side, speed]
 
 
-def one(check, full):
-    """Runs a check. Whether it held."""
-    name, start = check.__name__, time.monotonic()
-    try:
-        figures = check(full) if check is kills_of_either_side else check()
-    except Exception as error:  # any end of a check but the good one is a failure of it
-        print(f"FAIL {name}: {error if isinstance(error, Failed) else traceback.format_exc()}", flush=True)
-        print(getattr(error, "seen", ""), flush=True)
-        return False
-    print(f"ok {name} ({figures}) [{time.monotonic() - start:.1f} s]", flush=True)
-    return True
-
-
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--bin", metavar="PATH")
@@ -339,12 +320,7 @@ def main():
     if not LONG.there():
         print(f"SKIPPED: what needs 20,000 blocks, for there is no {LONG.blocks}")
         checks = [check for check in checks if check not in LONG_ONES]
-    # An end from outside goes the way of an exception, so that the children end too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    start = time.monotonic()
-    failures = sum(not one(check, given.full) for check in checks)
-    print(f"{len(checks) - failures} passed, {failures} failed, in {time.monotonic() - start:.0f} s")
-    return 1 if failures or not checks else 0
+    return run_all(checks, given.full)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,10 @@ class Failed(Exception):
     """A check did not see what it wants; the text says what it saw."""
 
 
+class Skipped(Exception):
+    """A check cannot be run here; the text says what is absent."""
+
+
 def need(holds, why):
     if not holds:
         raise Failed(why)

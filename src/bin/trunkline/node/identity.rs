@@ -8,7 +8,7 @@ use trunkline::{Keypair, PeerId};
 
 use super::unusable_file;
 use crate::failure::Failure;
-use crate::keyfile::{self, KeyFileError};
+use trunkline::keyfile::{self, KeyFileError};
 
 /// The node's key, and where it is still to be written.
 pub(super) struct Identity {

@@ -4,11 +4,11 @@ use std::io::{self, Write};
 
 use serde_json::json;
 use trunkline::Config;
+use trunkline::discovering::DIAL_RATIO;
 use trunkline::discovery::DialConfig;
 use trunkline::discovery::v4::V4Config;
 
 use super::args::NodeArgs;
-use super::discovery::DIAL_RATIO;
 use super::run::sync_config;
 
 /// What `--max-peers` decides about, by the names in [`Config::limits`].

@@ -1,6 +1,5 @@
 //! A node from its first dial to its last line.
 
-use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use trunkline::error::StartError;
 use trunkline::offload::BlockingThreads;
 use trunkline::protocols::eth::{Chain as _, Eth};
 use trunkline::sync::{EthSource, MemoryStore, SyncConfig, SyncError, SyncHandle, Syncer};
-use trunkline::{Config, Events, Network, NetworkEvent, PeerAddr, PeerHandle, SessionId};
+use trunkline::{Config, Events, Network, NetworkEvent, PeerAddr};
 
 use super::args::NodeArgs;
 use super::chain::{Chain, off_thread};
@@ -74,7 +73,6 @@ pub(super) struct Node {
     ui: Option<TraceUi>,
     until_block: Option<u64>,
     export: Option<PathBuf>,
-    traffic: TrafficSum,
     /// When the first peer was dialled.
     dialled: Option<Instant>,
     /// When the head last moved, and where to.
@@ -97,13 +95,13 @@ impl Node {
         output: Output,
     ) -> Result<Self, Failure> {
         let Chain { store, anchor, .. } = chain;
-        let eth = Eth::speaking(store.clone(), Arc::new(BlockingThreads), |version| args.speaks(version));
+        let eth = Eth::builder(store.clone()).versions(|version| args.speaks(version)).build();
         let builder = Network::builder(config, identity.keypair()).exchange(eth.clone());
         let network = builder.start().await.map_err(|error| match error {
             StartError::Listen { .. } | StartError::Trace(_) => Failure::unusable(error),
             error => Failure::failed(error),
         })?;
-        let discovering = args.discovery.start(&network, identity.keypair(), store.clone()).await;
+        let discovering = args.discovery.start(&network, &identity.keypair(), store.clone()).await;
         let discovering = match discovering.and_then(|running| identity.save().map(|()| running)) {
             Ok(running) => running,
             Err(failure) => {
@@ -130,7 +128,6 @@ impl Node {
             ui: None,
             until_block: args.until_block,
             export: args.export.clone(),
-            traffic: TrafficSum::default(),
             dialled: None,
             head_at: None,
             head,
@@ -176,7 +173,7 @@ impl Node {
             _ => Duration::ZERO,
         };
         let stats = self.network.stats();
-        let (bytes_in, bytes_out) = self.traffic.total();
+        let (bytes_in, bytes_out) = self.network.traffic();
         let (requests, orphans) = (stats.outcomes(), stats.in_flight());
         if let Err(failure) = &exported {
             drop(self.output.print(&Event::Error(failure.to_string())));
@@ -309,15 +306,10 @@ impl Node {
     fn on_event(&mut self, event: NetworkEvent) -> io::Result<()> {
         let event = match event {
             NetworkEvent::Listening { addr } => Event::Listening { addr, peer: self.network.id() },
-            NetworkEvent::PeerUp { peer } => {
-                self.traffic.on_up(&peer);
-                Event::PeerUp { peer }
-            }
-            NetworkEvent::PeerDown { peer, session, ended, .. } => {
-                self.traffic.on_down(session);
+            NetworkEvent::PeerUp { peer } => Event::PeerUp { peer },
+            NetworkEvent::PeerDown { peer, ended, .. } | NetworkEvent::PeerRefused { peer, ended, .. } => {
                 Event::PeerDown { peer, ended }
             }
-            NetworkEvent::PeerRefused { peer, ended, .. } => Event::PeerDown { peer, ended },
             NetworkEvent::DialFailed { addr, error, again_in } => {
                 let again = again_in.map_or(String::new(), |pause| format!("; again in {pause:.1?}"));
                 Event::Error(format!("dial of {addr} failed: {}{again}", escape(&error)))
@@ -356,33 +348,6 @@ async fn left(ui: Option<&mut TraceUi>) -> io::Result<()> {
     match ui {
         Some(ui) => ui.left().await,
         None => std::future::pending().await,
-    }
-}
-
-/// Bytes of all sessions there were. Bound: the sessions there are.
-#[derive(Default)]
-struct TrafficSum {
-    live: HashMap<SessionId, PeerHandle>,
-    bytes_in: u64,
-    bytes_out: u64,
-}
-
-impl TrafficSum {
-    fn on_up(&mut self, peer: &PeerHandle) {
-        self.live.insert(peer.session(), peer.clone());
-    }
-
-    fn on_down(&mut self, session: SessionId) {
-        if let Some(peer) = self.live.remove(&session) {
-            let (bytes_in, bytes_out) = peer.traffic();
-            self.bytes_in += bytes_in;
-            self.bytes_out += bytes_out;
-        }
-    }
-
-    fn total(&self) -> (u64, u64) {
-        let live = self.live.values().map(PeerHandle::traffic);
-        live.fold((self.bytes_in, self.bytes_out), |(into, out), more| (into + more.0, out + more.1))
     }
 }
 

@@ -86,7 +86,9 @@ impl TraceOptions {
             ));
         }
         let (file, dumps) = match (&self.trace, &self.trace_file) {
-            (Some(folder), _) => (Some(folder.join(file_name(us))), folder.clone()),
+            (Some(folder), _) => {
+                (TraceConfig::default().in_folder(folder, &us.to_string()).file, folder.clone())
+            }
             (None, Some(file)) => (Some(file.clone()), folder_of(file)),
             (None, None) => (None, std::env::temp_dir()),
         };
@@ -120,12 +122,6 @@ impl Plan {
         let Some(folder) = &self.missing else { return Ok(()) };
         std::fs::create_dir(folder).map_err(|error| unusable_file(folder, error))
     }
-}
-
-fn file_name(us: PeerId) -> String {
-    let us = us.to_string();
-    // Ids differ at their end. They are ASCII.
-    format!("node-{}-{}.jsonl", &us[us.len().saturating_sub(6)..], std::process::id())
 }
 
 fn folder_of(file: &Path) -> PathBuf {

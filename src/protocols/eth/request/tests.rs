@@ -3,9 +3,12 @@
 use alloy_primitives::B256;
 use alloy_rlp::Encodable;
 
+use super::super::pooled::wrap;
 use super::super::query::{Query, encode_answer, encode_receipt_lists};
 use super::*;
-use crate::protocols::eth::fixtures::{body, consensus_receipts, header, receipts as typed_receipts};
+use crate::protocols::eth::fixtures::{
+    body, consensus_receipts, header, pooled_transactions, receipts as typed_receipts, with_blobs,
+};
 use crate::wire::fixtures::Junk;
 
 fn answer(items: &[Bytes]) -> Bytes {
@@ -263,4 +266,19 @@ fn what_an_answer_costs_in_memory_is_bounded() {
     let (body, len) = (snappy::compress(&plain), plain.len() as u64);
     let refused = peak(|| assert!(asked.decode_answer(70, body).is_err()));
     assert!(refused <= len + small, "refused before a vector is made: {refused}");
+}
+
+/// 8 MiB of blobs fit; what was not asked for does not.
+#[test]
+fn transactions_are_cut_out_of_an_answer_with_their_blobs() {
+    let mut pooled = pooled_transactions(4);
+    pooled.extend([with_blobs(6, true), with_blobs(60, false)]);
+    let items: Vec<_> = pooled.iter().map(|one| wrap(one.encoded.clone())).collect();
+    let asked = GetPooledTransactions::new(hashes(6));
+    assert_eq!(asked.decode_answer(68, answer(&items)), Ok(pooled));
+    let fewer = GetPooledTransactions::new(hashes(5));
+    let excess = DecodeError::Excess { got: 6, asked: 5 };
+    assert_eq!(fewer.decode_answer(69, answer(&items)), Err(excess));
+    let not_wrapped = answer(&[Bytes::from_static(&[2]), items[0].clone()]);
+    assert!(fewer.decode_answer(69, not_wrapped).is_err());
 }

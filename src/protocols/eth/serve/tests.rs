@@ -9,7 +9,7 @@ use crate::protocols::eth::fixtures::{FakeChain, consensus_receipts, receipts as
 use crate::wire::rlp::List;
 
 fn items(chain: &FakeChain, version: u32, query: Query) -> Vec<Bytes> {
-    let payload = answer(chain, version, 5, &query);
+    let payload = answer(chain, None, version, 5, &query);
     assert_eq!(payload.code, query.answer_code());
     assert!(payload.body.len() < MESSAGE_BYTES_MAX);
     let plain = inflate(&payload.body).unwrap();
@@ -91,6 +91,30 @@ fn bodies_and_receipts_end_before_the_first_block_that_is_unknown() {
     assert_eq!(items(&chain, 69, pooled), Vec::<Bytes>::new());
 }
 
+/// The soft limit of 2 MiB is that of every answer, and gaps are no end.
+#[test]
+fn transactions_come_in_the_order_of_the_question_up_to_two_mebibytes() {
+    struct Pool;
+    impl PooledSource for Pool {
+        fn encoded(&self, hash: &B256) -> Option<Bytes> {
+            // Of every ten one is missing, and one is damaged.
+            (hash[0] % 10 > 1)
+                .then(|| [vec![2], vec![hash[0]; 150_000]].concat().into())
+                .or_else(|| (hash[0] % 10 == 1).then(Bytes::new))
+        }
+    }
+    let asked: Vec<_> = (0..100).map(B256::repeat_byte).collect();
+    let query = Query::PooledTransactions(GetPooledTransactions::new(asked));
+    let payload = answer(&FakeChain::of(1), Some(&Pool), 69, 5, &query);
+    let plain = inflate(&payload.body).unwrap();
+    let mut list = answer_items(&plain, 100, 1).unwrap();
+    let mut came = Vec::new();
+    while let Some(item) = list.next_item().unwrap() {
+        came.push(item.string().unwrap()[1]);
+    }
+    assert_eq!(came, [2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15, 16, 17]);
+}
+
 /// geth.md section 4: 15 headers, 600 down to 586, for 20 from 605 down.
 #[test]
 fn a_row_that_comes_down_from_above_the_head_enters_the_chain_there() {
@@ -117,7 +141,7 @@ fn receipts_have_the_form_of_the_version() {
 
 /// The lists that answer a question about receipts, and whether the last is incomplete.
 fn parts(chain: &FakeChain, version: u32, query: GetReceipts) -> (Vec<Bytes>, bool) {
-    let payload = answer(chain, version, 5, &Query::Receipts(query));
+    let payload = answer(chain, None, version, 5, &Query::Receipts(query));
     let plain = inflate(&payload.body).unwrap();
     let (lists, incomplete) = answer_receipts(version, &plain, u64::MAX).unwrap();
     let lists = each(lists, 1, |item| Ok(Bytes::copy_from_slice(item.encoded())));
@@ -126,7 +150,7 @@ fn parts(chain: &FakeChain, version: u32, query: GetReceipts) -> (Vec<Bytes>, bo
 
 /// The size of the answer as its receiver counts it.
 fn inflated(chain: &FakeChain, version: u32, query: GetReceipts) -> usize {
-    inflate(&answer(chain, version, 5, &Query::Receipts(query)).body).unwrap().len()
+    inflate(&answer(chain, None, version, 5, &Query::Receipts(query)).body).unwrap().len()
 }
 
 #[test]

@@ -6,10 +6,12 @@ use alloy_eip2124::{ForkHash, ForkId};
 
 use super::super::chain::ChainStatus;
 use super::super::fixtures::{
-    FakeChain, FakeOutlet, blob_transaction, elsewhere, list_of, peer, raw_block, transactions,
+    FakeChain, FakeOutlet, blob_transaction, elsewhere, list_of, peer, pooled_transactions, raw_block,
+    transactions,
 };
-use super::super::gossip::PooledHash;
-use super::super::query::{GetBlockHeaders, HashOrNumber, encode_headers};
+use super::super::gossip::Transactions;
+use super::super::message::Transaction;
+use super::super::query::{GetBlockHeaders, GetPooledTransactions, HashOrNumber, encode_headers};
 use super::super::status::StatusClaim;
 use super::*;
 use crate::offload::{Inline, Job};
@@ -30,7 +32,7 @@ impl Offload for Counted {
 
 pub(super) fn eth(chain: FakeChain) -> (Arc<Eth>, Arc<FakeChain>) {
     let chain = Arc::new(chain);
-    (Eth::with_offload(chain.clone(), Arc::new(Inline)), chain)
+    (Eth::builder(chain.clone()).offload(Arc::new(Inline)).build(), chain)
 }
 
 pub(super) fn body(message: &impl Encode) -> Bytes {
@@ -80,7 +82,7 @@ fn our_own_status_is_accepted_and_the_highest_version_is_proposed_first() {
 fn versions_can_be_left_out_and_the_others_keep_their_order() {
     for wanted in [vec![68], vec![69, 68], vec![70, 68], vec![70, 69, 68]] {
         let speaks = |version| wanted.contains(&version);
-        let eth = Eth::speaking(Arc::new(FakeChain::of(1)), Arc::new(Inline), speaks);
+        let eth = Eth::builder(Arc::new(FakeChain::of(1))).versions(speaks).build();
         let versions: Vec<_> = eth.ids().iter().map(|(_, version)| *version).collect();
         assert_eq!(versions, wanted);
     }
@@ -233,7 +235,8 @@ async fn transactions_and_their_hashes_reach_the_subscribers() {
     let sent = Transactions(transactions(4));
     tell(&eth, from, code::TRANSACTIONS, &sent).await.unwrap();
     let Some(EthEvent::Transactions { transactions, .. }) = events.try_next() else { panic!("none") };
-    assert_eq!(transactions[..], sent.0);
+    let hashes = |of: &[Transaction]| of.iter().map(|one| *one.tx_hash()).collect::<Vec<_>>();
+    assert_eq!(transactions.iter().map(|one| one.hash).collect::<Vec<_>>(), hashes(&sent.0));
     let hash = PooledHash { kind: 3, size: 131_072, hash: B256::repeat_byte(1) };
     tell(&eth, from, code::NEW_POOLED_TRANSACTION_HASHES, &NewPooledTransactionHashes(vec![hash]))
         .await
@@ -280,7 +283,7 @@ async fn what_is_malformed_is_a_fault_of_its_kind() {
 async fn large_answers_and_messages_go_through_the_offload_and_small_ones_do_not() {
     let chain = Arc::new(FakeChain::of(100));
     let offload = Arc::new(Counted::default());
-    let eth = Eth::with_offload(chain, offload.clone());
+    let eth = Eth::builder(chain).offload(offload.clone()).build();
     let _events = eth.subscribe();
     for (limit, jobs) in [(16, 0), (17, 1)] {
         let asked = GetBlockHeaders::range(1, limit);
@@ -297,12 +300,87 @@ async fn large_answers_and_messages_go_through_the_offload_and_small_ones_do_not
 #[tokio::test]
 async fn a_large_question_is_read_through_the_offload() {
     let offload = Arc::new(Counted::default());
-    let eth = Eth::with_offload(Arc::new(FakeChain::of(1)), offload.clone());
+    let eth = Eth::builder(Arc::new(FakeChain::of(1))).offload(offload.clone()).build();
     let hashes = list_of(&vec![&[&[0xa0][..], &[7; 32]].concat()[..]; 30_000]);
     let question = Payload { code: code::GET_RECEIPTS, body: snappy::compress(&list_of(&[&[1], &hashes])) };
     let answer = eth.serve(peer(1), question).await.unwrap();
     assert_eq!(inflate(&answer.body).unwrap()[..], [0xc2, 0x01, 0xc0]);
     assert_eq!(offload.0.load(Ordering::Relaxed), 1);
+}
+
+/// A chain on a disk may make nobody wait: even one small item is looked up elsewhere.
+#[tokio::test]
+async fn a_chain_on_disk_is_read_through_the_offload_only() {
+    struct OnDisk(FakeChain);
+    impl Chain for OnDisk {
+        fn spec(&self) -> &Arc<crate::chain::ChainSpec> {
+            self.0.spec()
+        }
+        fn is_on_disk(&self) -> bool {
+            true
+        }
+        fn status(&self) -> ChainStatus {
+            self.0.status()
+        }
+        fn header(&self, number: u64) -> Option<Bytes> {
+            self.0.header(number)
+        }
+        fn number(&self, hash: &B256) -> Option<u64> {
+            self.0.number(hash)
+        }
+        fn body(&self, hash: &B256) -> Option<Bytes> {
+            self.0.body(hash)
+        }
+        fn receipts(&self, hash: &B256) -> Option<Bytes> {
+            self.0.receipts(hash)
+        }
+    }
+    let offload = Arc::new(Counted::default());
+    let eth = Eth::builder(Arc::new(OnDisk(FakeChain::of(3)))).offload(offload.clone()).build();
+    let asked = GetBlockHeaders::range(1, 1);
+    let question = Payload { code: code::GET_BLOCK_HEADERS, body: asked.encode(69, 3) };
+    let answer = eth.clone().serve(peer(1), question).await.unwrap();
+    assert_eq!(asked.decode_answer(69, answer.body).unwrap().len(), 1);
+    assert_eq!(offload.0.load(Ordering::Relaxed), 1);
+}
+
+/// Pools may be given as what they are or as trait objects.
+#[tokio::test]
+async fn questions_for_transactions_are_answered_from_the_pool() {
+    struct Pool(Vec<PooledTransaction>);
+    impl PooledSource for Pool {
+        fn encoded(&self, hash: &B256) -> Option<Bytes> {
+            self.0.iter().find(|held| held.hash == *hash).map(|held| held.encoded.clone())
+        }
+    }
+    let held = pooled_transactions(4);
+    let pool: Arc<dyn PooledSource> = Arc::new(Pool(held.clone()));
+    let offload = Arc::new(Counted::default());
+    let chain = Arc::new(FakeChain::of(1));
+    let eth = Eth::builder(chain).offload(offload.clone()).pool(pool).build();
+    let missing = B256::repeat_byte(9);
+    let asked = GetPooledTransactions::new(vec![held[3].hash, missing, held[0].hash, held[1].hash]);
+    let question = Payload { code: code::GET_POOLED_TRANSACTIONS, body: asked.encode(69, 3) };
+    let answer = eth.serve(peer(1), question).await.unwrap();
+    let came = asked.decode_answer(69, answer.body).unwrap();
+    assert_eq!(came, [held[3].clone(), held[0].clone(), held[1].clone()]);
+    assert_eq!(offload.0.load(Ordering::Relaxed), 1, "they may be large");
+}
+
+/// Encoded once, and only for those who are named.
+#[test]
+fn transactions_go_to_the_sessions_that_are_named() {
+    let (eth, chain) = eth(FakeChain::of(5));
+    let outlets = [1, 2, 3].map(|number| join(&eth, &chain, number, 69));
+    let to = [outlets[0].0.session, SessionId(77), outlets[2].0.session];
+    let held = pooled_transactions(4);
+    assert_eq!(eth.send_transactions(&to, held.clone()), 2);
+    assert_eq!(eth.announce_transactions(&to, held.iter().map(PooledTransaction::announcement).collect()), 2);
+    assert!(outlets[1].1.sent.lock().unwrap().is_empty());
+    let [first, last] = [0, 2].map(|at: usize| outlets[at].1.sent.lock().unwrap().clone());
+    assert_eq!(first, last);
+    assert_eq!(first[0].body.as_ptr(), last[0].body.as_ptr());
+    assert_eq!(first[0], payload(code::TRANSACTIONS, &Transactions(transactions(4))));
 }
 
 #[tokio::test]
@@ -311,7 +389,7 @@ async fn a_job_that_panics_leaves_the_question_unanswered() {
     impl Offload for Lost {
         fn start(&self, _: Job) {}
     }
-    let eth = Eth::with_offload(Arc::new(FakeChain::of(1)), Arc::new(Lost));
+    let eth = Eth::builder(Arc::new(FakeChain::of(1))).offload(Arc::new(Lost)).build();
     let asked = GetBlockHeaders { start: HashOrNumber::Number(0), limit: 100, skip: 0, reverse: false };
     let body = snappy::compress(&encode_headers(1, &asked));
     let question = Payload { code: code::GET_BLOCK_HEADERS, body };

@@ -5,8 +5,8 @@ use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use crate::ids::{Keypair, PublicKey};
 use libp2p_identity::{ed25519, secp256k1};
-use trunkline::ids::{Keypair, PublicKey};
 
 /// Marks an ed25519 key.
 const ED25519: &str = "ed25519:";
@@ -16,7 +16,8 @@ const FILE_BYTES_MAX: u64 = 256;
 
 /// Why a key file cannot be used. Displays as one line without the path.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum KeyFileError {
+#[non_exhaustive]
+pub enum KeyFileError {
     /// It cannot be read or written.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -32,7 +33,7 @@ pub(crate) enum KeyFileError {
 }
 
 /// Reads a key file.
-pub(crate) fn read(path: &Path) -> Result<Keypair, KeyFileError> {
+pub fn read(path: &Path) -> Result<Keypair, KeyFileError> {
     let mut text = String::new();
     let file = std::fs::File::open(path)?;
     file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(|error| match error.kind() {
@@ -43,7 +44,7 @@ pub(crate) fn read(path: &Path) -> Result<Keypair, KeyFileError> {
 }
 
 /// Creates a key file, readable by its owner only.
-pub(crate) fn create(path: &Path, keypair: &Keypair) -> Result<(), KeyFileError> {
+pub fn create(path: &Path, keypair: &Keypair) -> Result<(), KeyFileError> {
     let text = format(keypair)?;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -90,14 +91,14 @@ fn format(keypair: &Keypair) -> Result<String, KeyFileError> {
 }
 
 /// `enode://` and the 64 bytes of a secp256k1 key: geth's form of a node whose address is unknown.
-pub(crate) fn enode(public: &PublicKey) -> Option<String> {
+pub fn enode(public: &PublicKey) -> Option<String> {
     let key = public.clone().try_into_secp256k1().ok()?;
     // Without the 0x04 that says "uncompressed".
     Some(format!("enode://{}", hex(&key.to_bytes_uncompressed()[1..])))
 }
 
 /// Lower-case hex digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
