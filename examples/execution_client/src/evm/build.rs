@@ -31,6 +31,8 @@ const HEADER_BYTES: usize = 2_048;
 pub struct Built {
     pub header: Header,
     pub body: Bytes,
+    /// How many were taken.
+    pub transactions: usize,
     pub diff: BlockDiff,
     /// As in [`Output`](super::Output).
     pub receipts: Bytes,
@@ -75,7 +77,8 @@ impl Executor {
         header.blob_gas_used = header.blob_gas_used.map(|_| result.blob_gas_used);
         header.requests_hash = self.requests_hash(header.timestamp, &result.requests);
         let body = body(&transactions, header.withdrawals_root.is_some());
-        Ok(Built { header, body, diff: diff_of(&mut state), receipts: receipts.list, skipped })
+        let (transactions, diff) = (transactions.len(), diff_of(&mut state));
+        Ok(Built { header, body, transactions, diff, receipts: receipts.list, skipped })
     }
 
     fn next_header(&self, parent: &Header, timestamp: u64, beneficiary: Address) -> Header {

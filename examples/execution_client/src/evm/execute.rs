@@ -25,7 +25,7 @@ use trunkline::chain::RawBlock;
 use super::diff::block_diff;
 use super::error::{BlockError, ExecuteError};
 use super::forks::Forks;
-use super::header::check_after;
+use super::header::{base_fee_after, check_after, excess_blob_gas_after};
 use super::prepare::{Prepared, Transaction, prepare};
 use super::view::{BlockState, block_state};
 use crate::genesis::{Chain, GenesisError};
@@ -59,6 +59,16 @@ impl Executor {
     /// most of a block's time and needs no state: run it ahead, on other threads.
     pub fn prepare(&self, raw: RawBlock) -> Result<Prepared, BlockError> {
         prepare(&self.forks, &raw)
+    }
+
+    /// The base fee and the price of blob gas of the block after this one, if it comes a second later.
+    /// The latter is 0 before Cancun.
+    pub fn next_fees(&self, parent: &Header) -> (u64, u128) {
+        let time = parent.timestamp.saturating_add(1);
+        let excess = excess_blob_gas_after(&self.forks, parent, time);
+        let blob_fee =
+            self.forks.blob_params(time).zip(excess).map(|(params, excess)| params.calc_blob_fee(excess));
+        (base_fee_after(parent), blob_fee.unwrap_or(0))
     }
 
     /// Runs a block on the state that its parent left, and checks everything but the state root.

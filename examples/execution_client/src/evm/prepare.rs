@@ -6,8 +6,8 @@ use alloy_eips::eip4895::Withdrawal;
 use alloy_primitives::{B256, keccak256};
 use alloy_rlp::Decodable;
 use revm::primitives::hardfork::SpecId;
-use trunkline::chain::RawBlock;
 use trunkline::chain::verify::BodyRoots;
+use trunkline::chain::{BlockRef, RawBlock};
 
 use super::error::BlockError;
 use super::forks::Forks;
@@ -27,6 +27,16 @@ pub struct Prepared {
     pub transactions: Vec<Recovered<Transaction>>,
     /// From Shanghai on.
     pub withdrawals: Option<Vec<Withdrawal>>,
+}
+
+impl Prepared {
+    pub fn block_ref(&self) -> BlockRef {
+        BlockRef { number: self.header.number, hash: self.hash }
+    }
+
+    pub fn transaction_hashes(&self) -> impl Iterator<Item = B256> + '_ {
+        self.transactions.iter().map(|transaction| *transaction.tx_hash())
+    }
 }
 
 pub(super) fn prepare(forks: &Forks, raw: &RawBlock) -> Result<Prepared, BlockError> {

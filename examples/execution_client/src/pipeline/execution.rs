@@ -82,7 +82,7 @@ impl Execution {
             if of.number <= self.head.number {
                 continue;
             }
-            if block.header().parent_hash != self.head.hash {
+            if block.header.parent_hash != self.head.hash {
                 return Ok(Ran::Elsewhere);
             }
             if let Err(bad) = self.execute(&block)? {
@@ -100,7 +100,7 @@ impl Execution {
             Err(ExecuteError::State(error)) => return Err(error.into()),
         };
         let applied = self.working.apply(&output.diff)?;
-        let expected = block.header().state_root;
+        let expected = block.header.state_root;
         if applied.root != expected {
             self.working.discard()?;
             return Ok(Err(BlockError::StateRoot { expected, got: applied.root }));
@@ -109,7 +109,7 @@ impl Execution {
         self.working.push_block_hash(of.number, of.hash);
         self.mined.extend(block.transaction_hashes());
         self.head = of;
-        self.header = block.header().clone();
+        self.header = block.header.clone();
         self.done.push(ExecutedBlock { block: of, receipts: output.receipts, undo: applied.undo });
         Ok(Ok(()))
     }
