@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256};
+use alloy_trie::KECCAK_EMPTY;
 
 use super::chain::{ChainView, Rank, SenderChain};
 use super::entry::Entry;
@@ -60,7 +61,7 @@ impl Content {
                     return Err(Refusal::Underpriced { percent });
                 }
             }
-            None => self.check_new(entry, chain)?,
+            None => self.check_new(entry, chain, account)?,
         }
         let needed = chain.cost_without(entry.nonce).saturating_add(entry.cost);
         if needed > account.balance {
@@ -83,10 +84,17 @@ impl Content {
     }
 
     /// Bounds of the sender, for a nonce that none of its transactions has.
-    fn check_new(&self, entry: &Entry, chain: ChainView<'_>) -> Result<(), Refusal> {
+    fn check_new(&self, entry: &Entry, chain: ChainView<'_>, account: &Account) -> Result<(), Refusal> {
         let kept = chain.entries.len();
-        if kept >= self.limits.sender_max {
-            return Err(Refusal::SenderFull { max: self.limits.sender_max });
+        // Contracts do not get here: code is a delegation.
+        let delegates = account.code_hash != KECCAK_EMPTY;
+        let max = if delegates { self.limits.delegating_sender_max } else { self.limits.sender_max };
+        if kept >= max {
+            return Err(Refusal::SenderFull { max });
+        }
+        let max = self.limits.sender_blobs_max;
+        if entry.has_blobs() && self.blob_senders.get(&entry.sender).is_some_and(|count| *count >= max) {
+            return Err(Refusal::SenderBlobsFull { max });
         }
         let (nonce, next) = (entry.nonce, chain.next_nonce());
         let gap = nonce.saturating_sub(next);

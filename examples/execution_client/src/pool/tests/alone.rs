@@ -258,8 +258,11 @@ fn contracts_do_not_send_but_delegating_accounts_do() {
     let state = State::rich().with_code(&key(0), &[0x60]).with_code(&key(1), &delegation);
     let pool = on(state.with_code(&key(2), &[&delegation[..], &[0]].concat()), HEAD.time);
     refused!(add(&pool, &key(0).send(0, |_| ())), Refusal::SenderHasCode(_));
-    add(&pool, &key(1).send(0, |_| ())).unwrap();
     refused!(add(&pool, &key(2).send(0, |_| ())), Refusal::SenderHasCode(_));
+    for nonce in 0..16 {
+        add(&pool, &key(1).send(nonce, |_| ())).unwrap();
+    }
+    refused!(add(&pool, &key(1).send(16, |_| ())), Refusal::SenderFull { max: 16 });
 }
 
 #[test]

@@ -20,6 +20,7 @@ fn limits() -> PoolLimits {
         blob_transactions_max: 3,
         blob_bytes_max: 2_000,
         sender_max: 4,
+        sender_blobs_max: 2,
         sender_share: 2,
         sender_queued_max: 2,
         nonce_gap_max: 3,
@@ -114,6 +115,10 @@ impl Model {
                 let waiting = others.iter().filter(|(n, _)| *n >= next).count();
                 if others.len() >= limits.sender_max {
                     return Err("SenderFull");
+                }
+                let blobs = others.iter().filter(|(_, other)| other.blob_bytes > 0).count();
+                if one.blob_bytes > 0 && blobs >= limits.sender_blobs_max {
+                    return Err("SenderBlobsFull");
                 }
                 if nonce > next + limits.nonce_gap_max || (nonce > next && one.blob_bytes > 0) {
                     return Err("NonceGap");
