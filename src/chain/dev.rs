@@ -24,7 +24,7 @@ use bytes::Bytes;
 use k256::ecdsa::SigningKey;
 
 use super::block::{BlockRef, RawBlock};
-use super::dev_keys::{DEV_KEYS, address_of, dev_signers};
+use super::dev_keys::{DEV_KEYS, address_of, dev_signers, signature_of};
 use super::spec::{ChainSpec, DEV_CHAIN_ID, DEV_ETHER, DEV_GAS_LIMIT};
 use crate::wire::rlp;
 
@@ -246,10 +246,7 @@ where
     T: SignableTransaction<Signature>,
     TxEnvelope: From<alloy_consensus::Signed<T>>,
 {
-    // Deterministic (RFC 6979), and s is in the lower half, as EIP-2 wants it.
-    let (signature, recovery) = key.sign_prehash_recoverable(transaction.signature_hash().as_slice());
-    let (r, s) = signature.split_bytes();
-    let signature = Signature::new(U256::from_be_slice(&r), U256::from_be_slice(&s), recovery.is_y_odd());
+    let signature = signature_of(key, &transaction.signature_hash());
     transaction.into_signed(signature).into()
 }
 

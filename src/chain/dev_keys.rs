@@ -4,7 +4,7 @@
 //! 32-byte big-endian secret scalar of secp256k1. Its address is the last 20 bytes of the keccak-256
 //! of the uncompressed public key without its leading 0x04, as everywhere in Ethereum.
 
-use alloy_primitives::{Address, B256, keccak256};
+use alloy_primitives::{Address, B256, Signature, U256, keccak256};
 use k256::ecdsa::{SigningKey, VerifyingKey};
 
 /// How many keys are funded in the genesis of the development chain.
@@ -18,6 +18,19 @@ pub fn dev_secrets() -> [B256; DEV_KEYS] {
 /// The addresses of [`dev_secrets`], in the same order.
 pub fn dev_addresses() -> [Address; DEV_KEYS] {
     dev_signers().map(|key| address_of(key.verifying_key()))
+}
+
+/// Signs for one of the keys: `hash` is what a transaction's signature is made of. `None` if there is
+/// no such key.
+pub fn dev_signature(key: usize, hash: &B256) -> Option<Signature> {
+    dev_signers().get(key).map(|key| signature_of(key, hash))
+}
+
+/// Deterministic (RFC 6979), and s is in the lower half, as EIP-2 wants it.
+pub(crate) fn signature_of(key: &SigningKey, hash: &B256) -> Signature {
+    let (signature, recovery) = key.sign_prehash_recoverable(hash.as_slice());
+    let (r, s) = signature.split_bytes();
+    Signature::new(U256::from_be_slice(&r), U256::from_be_slice(&s), recovery.is_y_odd())
 }
 
 /// The same keys, ready to sign.
@@ -44,6 +57,20 @@ mod tests {
         addresses.sort();
         addresses.dedup();
         assert_eq!(addresses.len(), DEV_KEYS);
+    }
+
+    #[test]
+    fn a_signature_belongs_to_the_key_that_made_it() {
+        let hash = keccak256("signed");
+        for (key, address) in dev_addresses().iter().enumerate() {
+            let signature = dev_signature(key, &hash).unwrap();
+            let (r, s) = (signature.r().to_be_bytes::<32>(), signature.s().to_be_bytes::<32>());
+            let (made, id) = (k256::ecdsa::Signature::from_scalars(r, s).unwrap(), signature.v());
+            let id = k256::ecdsa::RecoveryId::new(id, false);
+            let key = VerifyingKey::recover_from_prehash(hash.as_slice(), &made, id).unwrap();
+            assert_eq!(address_of(&key), *address);
+        }
+        assert_eq!(dev_signature(DEV_KEYS, &hash), None);
     }
 
     #[test]

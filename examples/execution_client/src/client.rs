@@ -1,16 +1,22 @@
 //! The program from its first line to its last: store, network and pipeline, and what they tell.
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use alloy_consensus::Header;
+use alloy_primitives::{Address, B256};
+use alloy_rlp::Decodable;
 use futures::FutureExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use trunkline::chain::BlockRef;
+use trunkline::chain::{BlockRef, RawBlock};
+use trunkline::protocols::eth::Chain as _;
 use trunkline::sync::SyncError;
+use trunkline::transactions::TransactionCounts;
 use trunkline::{Events, NetworkEvent};
 
 use crate::args::{Args, ReceiptsOption};
@@ -21,10 +27,10 @@ use crate::node::{self, Node};
 use crate::pipeline::{Committed, Pipeline, PipelineError, Progress, Told, Wait};
 use crate::pool::{Pool, PoolLimits, read_tx_file};
 use crate::pooling::Pooling;
-use crate::producer::Producer;
+use crate::producer::{ProduceError, Producer};
 use crate::report::{End, Event, Output, StageSum};
 use crate::state::{MemorySource, StateBatch, StateError, WorkingState};
-use crate::store::Store;
+use crate::store::{Store, StoreFailure};
 
 /// How far bodies may be ahead of execution. What is further is not fetched.
 const AHEAD_MAX: u64 = 4_096;
@@ -50,10 +56,8 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
     }
     let own = args.tx_file.as_deref().map(read_tx_file).transpose().map_err(Failure::unusable)?;
     let executor = Arc::new(Executor::new(&chain).map_err(Failure::unusable)?);
-    if let Some(addr) = args.metrics {
-        let exporter = metrics_exporter_prometheus::PrometheusBuilder::new().with_http_listener(addr);
-        exporter.install().map_err(|error| Failure::unusable(format!("--metrics {addr}: {error}")))?;
-    }
+    node::check_listen(&args)?;
+    let metrics = args.metrics.map(serve_metrics).transpose()?;
     let key_file = args.key.clone().unwrap_or_else(|| args.datadir.join("key"));
     let (identity, is_new) = node::identity(&key_file)?;
     let (datadir, of) = (args.datadir.clone(), chain.clone());
@@ -69,7 +73,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
     let executed = store.executed();
     let opened =
         Event::Opened { head: executed.block, root: executed.state_root, datadir: args.datadir.clone() };
-    let first = [Some(opened), args.metrics.map(|addr| Event::Metrics { addr })];
+    let first = [Some(opened), metrics.map(|addr| Event::Metrics { addr })];
     for event in first.into_iter().flatten() {
         output.print(event).map_err(Failure::failed)?;
     }
@@ -78,16 +82,13 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
         ReceiptsOption::Required => Wait::ForReceipts(node.sync().subscribe()),
         _ => Wait::ForBodies,
     };
-    let pipeline = Pipeline {
-        store: store.clone(),
-        executor: executor.clone(),
-        sync: node.sync().clone(),
-        wait,
-        told,
-    };
+    let pipeline =
+        Pipeline { store: store.clone(), executor: executor.clone(), sync: node.sync().clone(), wait, told };
     let halt = CancellationToken::new();
     let executing = tokio::spawn(pipeline.run(halt.clone()));
-    let producer = args.produce.map(|every| Producer::new(every, args.transfers, &chain, executor.clone()));
+    let salt = Address::from_word(alloy_primitives::keccak256(identity.public().encode_protobuf()));
+    let producer =
+        args.produce.map(|every| Producer::new(every, args.transfers, &chain, executor.clone(), salt));
     let client = Client {
         pooling: Pooling::new(store.clone(), pool.clone(), executor, own),
         events: node.events(),
@@ -105,6 +106,17 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
         args,
     };
     client.run(stop).await
+}
+
+/// Serves metrics from now on. Returns where, with the real port.
+fn serve_metrics(addr: SocketAddr) -> Result<SocketAddr, Failure> {
+    let unusable = |error: &dyn std::fmt::Display| Failure::unusable(format!("--metrics {addr}: {error}"));
+    // The exporter does not tell which port it was given, so one is picked here.
+    let bound = TcpListener::bind(addr).and_then(|listener| listener.local_addr());
+    let addr = bound.map_err(|error| unusable(&error))?;
+    let exporter = metrics_exporter_prometheus::PrometheusBuilder::new().with_http_listener(addr);
+    exporter.install().map_err(|error| unusable(&error))?;
+    Ok(addr)
 }
 
 fn genesis_batch(chain: &Chain) -> Result<StateBatch, StateError> {
@@ -164,9 +176,10 @@ impl Client {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut progress = self.node.sync().subscribe();
-        self.pooling.on_start(&mut self.output);
+        self.at_start().await;
         loop {
-            let reached = self.args.until_block.is_some_and(|until| self.store.executed().block.number >= until);
+            let reached =
+                self.args.until_block.is_some_and(|until| self.store.executed().block.number >= until);
             if reached {
                 return Why::Reached;
             }
@@ -190,10 +203,7 @@ impl Client {
                     None => return Why::Broken(Failure::failed("the network has ended")),
                 },
                 Ok(()) = progress.changed() => self.on_progress(),
-                made = produce(self.producer.as_mut(), &self.store, &self.pool) => match made {
-                    Ok(made) => self.tell(made),
-                    Err(error) => self.tell(Event::Error(error)),
-                },
+                () = due(self.producer.as_mut()) => self.produce().await,
                 _ = tick.tick() => {
                     self.on_progress();
                     if self.output.tick().is_err() {
@@ -230,11 +240,38 @@ impl Client {
         let whole = if committed.caught_up { self.store.block(block.number).ok().flatten() } else { None };
         self.node.on_head(whole.as_ref()).await;
         if committed.caught_up {
-            let submitted = self.pooling.on_head(committed).await;
-            for event in submitted.events {
-                self.tell(event);
-            }
-            self.node.transactions().spread(submitted.spread).await;
+            self.pool_at(committed.header, committed.mined, committed.dropped).await;
+        }
+    }
+
+    /// The pool stands at this head from now on.
+    async fn pool_at(&mut self, header: Header, mined: Vec<B256>, dropped: Vec<RawBlock>) {
+        let submitted = self.pooling.on_head(header, mined, dropped).await;
+        submitted.events.into_iter().for_each(|event| self.tell(event));
+        if !submitted.spread.is_empty() {
+            self.node.transactions().spread(submitted.spread);
+        }
+    }
+
+    /// A chain that was executed before is a head for the pool, and a genesis for a producer.
+    async fn at_start(&mut self) {
+        let at = self.store.executed().block.number;
+        if at == 0 && self.producer.is_none() {
+            return;
+        }
+        let header = self.store.header(at).and_then(|header| Header::decode(&mut &header[..]).ok());
+        if let Some(header) = header {
+            self.pool_at(header, Vec::new(), Vec::new()).await;
+        }
+    }
+
+    async fn produce(&mut self) {
+        let Some(producer) = &mut self.producer else { return };
+        match producer.make(&self.store, &self.pool).await {
+            Ok((block, transactions)) => self.tell(Event::Produced { block, transactions }),
+            // The next one is made on whatever moved it.
+            Err(ProduceError::Moved) => {}
+            Err(error) => self.tell(Event::Error(format!("no block was made: {error}"))),
         }
     }
 
@@ -328,9 +365,9 @@ impl Client {
         };
         let BlockRef { number, .. } = self.store.executed().block;
         match self.args.until_block {
-            Some(until) if number < until => {
-                Err(Failure::failed(format!("block {until} was not reached {when}: the head is block {number}")))
-            }
+            Some(until) if number < until => Err(Failure::failed(format!(
+                "block {until} was not reached {when}: the head is block {number}"
+            ))),
             _ => Ok(()),
         }
     }
@@ -362,9 +399,24 @@ impl Client {
             bytes,
             took: since(self.moved),
             stages: stages.collect(),
-            transactions: self.node.transactions().counts(),
+            fetched: self.node.sync().progress().fetched,
+            transactions: transactions_of(&self.node.transactions().counts()),
         }
     }
+}
+
+fn transactions_of(counts: &TransactionCounts) -> Vec<(&'static str, u64)> {
+    vec![
+        ("heard", counts.heard),
+        ("asked", counts.asked),
+        ("delivered", counts.delivered),
+        ("added", counts.added),
+        ("refused", counts.refused),
+        ("invalid", counts.invalid),
+        ("announced", counts.announced),
+        ("sent", counts.sent),
+        ("dropped", counts.dropped),
+    ]
 }
 
 /// What the pipeline ends with by itself is never good.
@@ -379,7 +431,7 @@ fn broken(ended: Result<Result<(), PipelineError>, tokio::task::JoinError>) -> F
 /// A disk that takes nothing more is the folder's fault.
 fn failed(error: PipelineError) -> Failure {
     match &error {
-        PipelineError::Store(failure) if failure.is_no_space() => Failure::unusable(error),
+        PipelineError::Store(StoreFailure::NoSpace) => Failure::unusable(error),
         _ => Failure::failed(error),
     }
 }
@@ -402,9 +454,9 @@ async fn join<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, tokio::task::Joi
     }
 }
 
-async fn produce(producer: Option<&mut Producer>, store: &Arc<Store>, pool: &Arc<Pool>) -> Result<Event, String> {
+async fn due(producer: Option<&mut Producer>) {
     match producer {
-        Some(producer) => producer.next(store, pool).await,
+        Some(producer) => producer.due().await,
         None => std::future::pending().await,
     }
 }

@@ -24,7 +24,11 @@ const DELEGATION_PREFIX: [u8; 3] = [0xef, 0x01, 0x00];
 const DELEGATION_BYTES: usize = 23;
 
 /// Decodes a transaction if its size allows it.
-pub(super) fn open(encoded: &Bytes, rules: &Rules, limits: &PoolLimits) -> Result<Decoded, Refusal> {
+pub(super) fn open<'a>(
+    encoded: &'a Bytes,
+    rules: &Rules,
+    limits: &PoolLimits,
+) -> Result<Decoded<'a>, Refusal> {
     let max = limits.transaction_bytes_max;
     let bytes = encoded.len();
     if decode::kind_of(encoded) == Some(BLOB) {
@@ -44,7 +48,7 @@ pub(super) fn open(encoded: &Bytes, rules: &Rules, limits: &PoolLimits) -> Resul
 
 /// Everything that needs neither the signature nor the state, the cheap first.
 pub(super) fn check_alone(
-    decoded: &Decoded,
+    decoded: &Decoded<'_>,
     head: &Head,
     rules: &Rules,
     limits: &PoolLimits,
@@ -72,7 +76,7 @@ pub(super) fn check_alone(
     }
     match (transaction.blob_versioned_hashes(), &decoded.sidecar) {
         (None, None) => Ok(()),
-        (Some(hashes), Some(sidecar)) => blobs::check_form(hashes, sidecar, rules),
+        (Some(hashes), Some(sidecar)) => sidecar.check_form(hashes, rules),
         _ => Err(Refusal::SidecarMissing),
     }
 }
@@ -105,14 +109,6 @@ fn check_fees(transaction: &TxEnvelope, limits: &PoolLimits) -> Result<(), Refus
     }
     match transaction.max_fee_per_blob_gas() {
         Some(0) => Err(Refusal::BlobFeeTooLow { fee: 0, min: 1 }),
-        _ => Ok(()),
-    }
-}
-
-/// The proofs of a blob transaction: milliseconds for each blob.
-pub(super) fn check_proofs(decoded: &Decoded) -> Result<(), Refusal> {
-    match (decoded.transaction.blob_versioned_hashes(), &decoded.sidecar) {
-        (Some(hashes), Some(sidecar)) => blobs::check_proofs(hashes, sidecar),
         _ => Ok(()),
     }
 }

@@ -40,3 +40,88 @@ pub(super) fn gas(transaction: &TxEnvelope, rules: &Rules) -> (u64, u64) {
     let floor = GAS_TRANSACTION + (zeros + others * 4) * GAS_TOKEN_FLOOR;
     (gas, if rules.prague { floor } else { 0 })
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy_consensus::{Signed, TxEip2930, TxEip7702, TxLegacy};
+    use alloy_eips::eip2930::{AccessList, AccessListItem};
+    use alloy_eips::eip7702::{Authorization, SignedAuthorization};
+    use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256};
+    use revm::context_interface::cfg::gas::calculate_initial_tx_gas;
+    use revm::primitives::hardfork::SpecId;
+
+    use super::super::rules::Head;
+    use super::*;
+
+    fn rules(spec: SpecId) -> Rules {
+        let head = Head { number: 0, time: 0, base_fee: 0, blob_base_fee: 0, gas_limit: 0 };
+        let at = |fork| spec.is_enabled_in(fork);
+        Rules {
+            homestead: at(SpecId::HOMESTEAD),
+            istanbul: at(SpecId::ISTANBUL),
+            shanghai: at(SpecId::SHANGHAI),
+            prague: at(SpecId::PRAGUE),
+            ..Rules::after(&Default::default(), &head)
+        }
+    }
+
+    fn signed<T>(transaction: T) -> TxEnvelope
+    where
+        TxEnvelope: From<Signed<T>>,
+    {
+        Signed::new_unchecked(transaction, Signature::test_signature(), B256::ZERO).into()
+    }
+
+    #[test]
+    fn it_is_what_the_evm_asks_for_in_every_fork() {
+        let inputs = [vec![], vec![0; 33], vec![1; 32], [vec![0; 100], vec![7; 1_001]].concat()];
+        let item = |keys| AccessListItem { address: Address::ZERO, storage_keys: vec![B256::ZERO; keys] };
+        let lists = [vec![], vec![item(0)], vec![item(3), item(1)]];
+        let one = Authorization { chain_id: U256::ZERO, address: Address::ZERO, nonce: 0 };
+        let one = SignedAuthorization::new_unchecked(one, 0, U256::ZERO, U256::ZERO);
+        let forks = [
+            SpecId::FRONTIER,
+            SpecId::HOMESTEAD,
+            SpecId::BYZANTIUM,
+            SpecId::ISTANBUL,
+            SpecId::BERLIN,
+            SpecId::LONDON,
+            SpecId::SHANGHAI,
+            SpecId::CANCUN,
+            SpecId::PRAGUE,
+            SpecId::OSAKA,
+        ];
+        for spec in forks {
+            for input in inputs.iter().map(|input| Bytes::from(input.clone())) {
+                let expected = |create, (accounts, keys), authorizations| {
+                    let gas =
+                        calculate_initial_tx_gas(spec, &input, create, accounts, keys, authorizations, None);
+                    (gas.initial_total_gas(), gas.floor_gas())
+                };
+                for to in [TxKind::Create, TxKind::Call(Address::ZERO)] {
+                    let legacy = signed(TxLegacy { to, input: input.clone(), ..TxLegacy::default() });
+                    assert_eq!(gas(&legacy, &rules(spec)), expected(to.is_create(), (0, 0), 0), "{spec:?}");
+                    for list in lists.iter().filter(|_| spec.is_enabled_in(SpecId::BERLIN)) {
+                        let access_list = AccessList(list.clone());
+                        let counts = (list.len() as u64, access_list.storage_keys_count() as u64);
+                        let tx = TxEip2930 { to, access_list, input: input.clone(), ..TxEip2930::default() };
+                        assert_eq!(
+                            gas(&signed(tx), &rules(spec)),
+                            expected(to.is_create(), counts, 0),
+                            "{spec:?}"
+                        );
+                    }
+                }
+                for count in (1..4).filter(|_| spec.is_enabled_in(SpecId::PRAGUE)) {
+                    let authorization_list = vec![one.clone(); count];
+                    let tx = TxEip7702 { authorization_list, input: input.clone(), ..TxEip7702::default() };
+                    assert_eq!(
+                        gas(&signed(tx), &rules(spec)),
+                        expected(false, (0, 0), count as u64),
+                        "{spec:?}"
+                    );
+                }
+            }
+        }
+    }
+}

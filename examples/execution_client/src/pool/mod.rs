@@ -30,7 +30,7 @@ mod tx_file;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alloy_consensus::TxEnvelope;
@@ -48,8 +48,8 @@ pub use tx_file::{TxFileError, read_tx_file};
 
 use crate::genesis::Chain;
 use crate::state::StateView;
+use blobs::Sidecar;
 use content::Content;
-use decode::Decoded;
 use entry::Entry;
 use recent::Recent;
 use refusal::Remember;
@@ -113,8 +113,8 @@ impl std::fmt::Debug for View {
 }
 
 /// A transaction of which only the sender's account, its place and its proofs are left to check.
-struct Candidate {
-    decoded: Decoded,
+struct Candidate<'a> {
+    sidecar: Option<Sidecar<'a>>,
     entry: Entry,
 }
 
@@ -132,6 +132,8 @@ impl Pool {
     /// The head moved; heads are told one after the other. `state` reads the state after it and does not
     /// change any more. `mined` are the transactions of blocks that are new on the chain, `back` those of
     /// blocks that are off it: they come in again if they are still good.
+    ///
+    /// A transaction may be in both: the new branch mined it as well.
     ///
     /// Reads the account of every sender in the pool, so it is not for the network's thread.
     pub fn on_head(
@@ -155,7 +157,8 @@ impl Pool {
         };
         // Before the accounts are brought up to date: a reorg lowers nonces, and what comes back fills
         // the gap that blobs must not wait behind.
-        self.bring_back(back);
+        let mined: HashSet<&B256> = mined.iter().collect();
+        self.bring_back(back.into_iter().filter(|transaction| !mined.contains(&transaction.hash)).collect());
         if rules_changed {
             self.recheck(&view);
         }
@@ -226,7 +229,12 @@ impl Pool {
     }
 
     /// Everything about a transaction that needs neither the sender's account nor the lock for long.
-    fn examine(&self, given: &PooledTransaction, view: &View, is_local: bool) -> Result<Candidate, Refusal> {
+    fn examine<'a>(
+        &self,
+        given: &'a PooledTransaction,
+        view: &View,
+        is_local: bool,
+    ) -> Result<Candidate<'a>, Refusal> {
         {
             let inner = self.lock();
             if inner.content.get(&given.hash).is_some() {
@@ -243,26 +251,20 @@ impl Pool {
         check::check_alone(&decoded, &view.head, &view.rules, &self.limits)?;
         let sender = check::signer(&decoded.transaction)?;
         let entry = Entry::new(&decoded, given.encoded.clone(), sender, is_local);
-        Ok(Candidate { decoded, entry })
+        Ok(Candidate { sidecar: decoded.sidecar, entry })
     }
 
     /// Keeps a transaction if its sender's account and the room there is allow it.
-    fn admit(&self, candidate: Candidate) -> Result<B256, Refusal> {
-        let Candidate { decoded, mut entry } = candidate;
+    fn admit(&self, candidate: Candidate<'_>) -> Result<B256, Refusal> {
+        let Candidate { mut sidecar, entry } = candidate;
         let hash = entry.hash;
-        let mut proven = decoded.sidecar.is_none();
-        if proven {
-            entry.leave_message();
-        }
         for _ in 0..HEAD_MOVES_MAX {
             let view = self.view().ok_or(Refusal::NoHead)?;
             let account = check::sender_account(&*view.state, &entry.sender)?;
-            if !proven {
+            if let Some(sidecar) = sidecar.take() {
                 // Not before there is a place for it: proofs take longest.
                 self.lock().content.place(&entry, &account)?;
-                check::check_proofs(&decoded)?;
-                entry.leave_message();
-                proven = true;
+                sidecar.check_proofs()?;
             }
             let mut inner = self.lock();
             if inner.is_at(&view) {

@@ -86,6 +86,8 @@ pub enum Refusal {
     Underpriced { percent: u128 },
     #[error("the sender has {max} transactions here")]
     SenderFull { max: usize },
+    #[error("the sender has {max} blob transactions here")]
+    SenderBlobsFull { max: usize },
     #[error("the sender has {max} transactions that wait for an earlier one")]
     SenderQueueFull { max: usize },
     #[error("the pool is full of better ones")]
@@ -139,13 +141,13 @@ impl Refusal {
             | Self::State(_)
             | Self::Malformed(_)
             | Self::WrongHash
+            | Self::UnknownType(_)
             | Self::SidecarTooLarge { .. }
             | Self::SidecarMissing
             | Self::SidecarMismatch
             | Self::SidecarForm
             | Self::WrongProof => Remember::Not,
-            Self::UnknownType(_)
-            | Self::TooLarge { .. }
+            Self::TooLarge { .. }
             | Self::WrongChain { .. }
             | Self::WrongSignature
             | Self::TipAboveFee { .. }

@@ -75,3 +75,48 @@ impl Rules {
         (!active).then_some(fork)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn after(number: u64, time: u64) -> Rules {
+        let config = json!({
+            "chainId": 5, "homesteadBlock": 0, "berlinBlock": 10, "londonBlock": 20,
+            "shanghaiTime": 100, "cancunTime": 200, "pragueTime": 300, "osakaTime": 400,
+            "bpo1Time": 500,
+            "blobSchedule": {
+                "cancun": {"target": 3, "max": 6, "baseFeeUpdateFraction": 3338477},
+                "prague": {"target": 6, "max": 9, "baseFeeUpdateFraction": 5007716},
+                "osaka": {"target": 6, "max": 9, "baseFeeUpdateFraction": 5007716},
+                "bpo1": {"target": 10, "max": 15, "baseFeeUpdateFraction": 8346193},
+            },
+        });
+        let head = Head { number, time, base_fee: 0, blob_base_fee: 0, gas_limit: 0 };
+        Rules::after(&serde_json::from_value(config).unwrap(), &head)
+    }
+
+    #[test]
+    fn types_come_with_their_forks() {
+        let missing = |number, time| [0, 1, 2, 3, 4].map(|kind| after(number, time).missing_fork(kind));
+        let (berlin, london, cancun, prague) =
+            (Some("berlin"), Some("london"), Some("cancun"), Some("prague"));
+        assert_eq!(missing(8, 0), [None, berlin, london, cancun, prague]);
+        assert_eq!(missing(9, 0), [None, None, london, cancun, prague]);
+        // Time counts for nothing before London.
+        assert_eq!(missing(18, 999), [None, None, london, cancun, prague]);
+        assert_eq!(missing(19, 198), [None, None, None, cancun, prague]);
+        assert_eq!(missing(19, 199), [None, None, None, None, prague]);
+        assert_eq!(missing(19, 299), [None; 5]);
+    }
+
+    #[test]
+    fn blobs_follow_the_schedule() {
+        let blobs = |time| (after(20, time).blobs.max_blobs_per_tx, after(20, time).blobs.max_blob_count);
+        assert_eq!([199, 298, 299, 398].map(blobs), [(6, 6), (6, 6), (9, 9), (9, 9)]);
+        // From Osaka on a transaction may have fewer than a block (EIP-7594).
+        assert_eq!([399, 498, 499].map(blobs), [(6, 9), (6, 9), (6, 15)]);
+    }
+}

@@ -11,8 +11,8 @@ use trunkline::transactions::PooledTransaction;
 use super::decode;
 use super::refusal::Refusal;
 
-/// What is read of a file at most: a hundred transactions with blobs, or half a million transfers.
-const FILE_BYTES_MAX: u64 = 128 << 20;
+/// What is read of a file at most. The pool keeps less.
+const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// Why a file of transactions cannot be used, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -51,4 +51,68 @@ fn transaction(text: &[u8], path: &Path, line: usize) -> Result<PooledTransactio
         decoded.map_err(|source| TxFileError::NotATransaction { path: path.to_owned(), line, source })?;
     let kind = decode::kind_of(&encoded).unwrap_or_default();
     Ok(PooledTransaction { hash: decoded.hash, kind, encoded })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// From EIP-155.
+    const LEGACY: &str = "0xf86c098504a817c800825208943535353535353535353535353535353535353535880de0b6b3a764000080\
+        25a028ef61340bd939bc2195fe537567866003e1a15d3c71ff63e1590620aa636276a067cbe9d8997f761aecb703304b3800ccf555\
+        c9f3dc64214b297fb1966a3b6d83";
+
+    fn read(text: impl AsRef<[u8]>) -> Result<Vec<PooledTransaction>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("txs");
+        fs::write(&path, text).unwrap();
+        let shown = format!("{}", path.display());
+        read_tx_file(&path).map_err(|error| error.to_string().replace(&shown, "FILE"))
+    }
+
+    #[test]
+    fn lines_comments_and_empty_ones() {
+        let all = read(format!("# two of them\n\n  {LEGACY}\r\n#\n{LEGACY}")).unwrap();
+        assert_eq!(all.len(), 2);
+        assert_eq!(all[0], all[1]);
+        let hash = "0x33469b22e9f636356c4160a87eb19df52b7412e8eac32a4a55ffe88ea8350788";
+        assert_eq!((all[0].kind, all[0].hash.to_string().as_str()), (0, hash));
+        assert_eq!(read("").unwrap(), []);
+    }
+
+    #[test]
+    fn errors_name_file_and_line_in_one_line() {
+        let not_hex = "FILE, line 3: neither hex with 0x before it nor a comment";
+        for bad in [&LEGACY[2..], "0xf8 6c", "0x0", "\u{1b}[2J", "0xzz"] {
+            assert_eq!(read(format!("#\n\n{bad}\n{LEGACY}")), Err(not_hex.to_owned()));
+        }
+        assert_eq!(read([b'0', b'x', 0xff, b'\n']), Err(not_hex.replace('3', "1")));
+        for bad in ["0x", "0x80", "0x05c0", "0xc0", &LEGACY[..LEGACY.len() - 2]] {
+            let error = read(format!("{LEGACY}\n{bad}")).unwrap_err();
+            assert!(error.starts_with("FILE, line 2: ") && !error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_or_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in [folder.path().join("none"), folder.path().to_owned()] {
+            let error = read_tx_file(&path).unwrap_err();
+            assert!(matches!(error, TxFileError::Io { .. }));
+            assert!(error.to_string().starts_with(&path.display().to_string()));
+        }
+    }
+
+    #[test]
+    fn one_byte_over_the_bound_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("txs");
+        // Nothing is written: a hole reads as zeros.
+        fs::File::create(&path).unwrap().set_len(FILE_BYTES_MAX + 1).unwrap();
+        assert!(matches!(read_tx_file(&path), Err(TxFileError::TooLarge { .. })));
+        fs::File::options().write(true).open(&path).unwrap().set_len(FILE_BYTES_MAX).unwrap();
+        assert!(matches!(read_tx_file(&path), Err(TxFileError::NotHex { line: 1, .. })));
+    }
 }
