@@ -150,7 +150,8 @@ pub enum DisconnectReason {
     SelfConnection,
     /// Something took too long.
     TimedOut(Deadline),
-    /// Blocks, bodies or receipts that do not verify.
+    /// Blocks, bodies, receipts or transactions that do not verify, or are not those that were announced
+    /// or asked for.
     BadData,
     /// The long-lived substream was closed or reset; the connection may live on.
     SubstreamClosed,

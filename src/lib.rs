@@ -38,8 +38,8 @@
 //! - [`Network`], [`Config`], [`PeerHandle`]: the embedding API.
 //! - [`protocols`]: what a protocol is; [`protocols::simple::Protocol`] for one question and one
 //!   answer, [`protocols::Exchange`] for everything, [`protocols::SubstreamHandler`] for bytes.
-//! - `chain`, `protocols::eth`, `sync` (feature `eth`): blocks, the eth protocol, header and body
-//!   sync.
+//! - `chain`, `protocols::eth`, `sync`, `transactions` (feature `eth`): blocks, the eth protocol, header
+//!   and body sync, the handing on of transactions.
 //! - [`machine`] and [`wire`]: the decisions and encodings, pure.
 //!
 //! # Features

@@ -64,8 +64,11 @@ mod tests {
         let hash = keccak256("signed");
         for (key, address) in dev_addresses().iter().enumerate() {
             let signature = dev_signature(key, &hash).unwrap();
-            let found = alloy_consensus::crypto::secp256k1::recover_signer(&signature, hash);
-            assert_eq!(found.ok().as_ref(), Some(address));
+            let (r, s) = (signature.r().to_be_bytes::<32>(), signature.s().to_be_bytes::<32>());
+            let (made, id) = (k256::ecdsa::Signature::from_scalars(r, s).unwrap(), signature.v());
+            let id = k256::ecdsa::RecoveryId::new(id, false);
+            let key = VerifyingKey::recover_from_prehash(hash.as_slice(), &made, id).unwrap();
+            assert_eq!(address_of(&key), *address);
         }
         assert_eq!(dev_signature(DEV_KEYS, &hash), None);
     }

@@ -2,7 +2,7 @@
 
 use alloy_consensus::Header;
 use alloy_eip2124::{ForkFilter, ForkFilterKey, ForkId, Head};
-use alloy_genesis::GenesisAccount;
+use alloy_genesis::{ChainConfig, Genesis, GenesisAccount};
 use alloy_primitives::{Address, Bytes, U256};
 
 use super::block::{BlockRef, RawBlock};
@@ -46,19 +46,50 @@ impl ChainSpec {
     /// The development chain: genesis fixed in code, London rules from block 0, no merge, ten keys
     /// with [`DEV_ETHER`] each.
     pub fn dev() -> Self {
-        let balance = U256::from(DEV_ETHER) * U256::from(10u64).pow(U256::from(18));
-        let alloc = dev_addresses()
-            .map(|address: Address| (address, GenesisAccount { balance, ..GenesisAccount::default() }));
+        let genesis = Self::dev_genesis();
         let header = Header {
-            state_root: state_root(alloc),
-            difficulty: U256::from(1),
-            gas_limit: DEV_GAS_LIMIT,
-            timestamp: DEV_GENESIS_TIME,
-            extra_data: Bytes::from_static(b"trunkline dev"),
+            state_root: state_root(genesis.alloc),
+            difficulty: genesis.difficulty,
+            gas_limit: genesis.gas_limit,
+            timestamp: genesis.timestamp,
+            extra_data: genesis.extra_data,
             base_fee_per_gas: Some(BASE_FEE_INITIAL),
             ..Header::default()
         };
         Self::new("dev".to_owned(), DEV_CHAIN_ID, header, Vec::new(), None)
+    }
+
+    /// What the development chain's genesis.json would hold: for a host that executes its blocks, and
+    /// needs the allocation. That there is no block reward is not said in it.
+    pub fn dev_genesis() -> Genesis {
+        let balance = U256::from(DEV_ETHER) * U256::from(10u64).pow(U256::from(18));
+        let alloc = dev_addresses()
+            .map(|address: Address| (address, GenesisAccount { balance, ..GenesisAccount::default() }));
+        let start = Some(0);
+        let config = ChainConfig {
+            chain_id: DEV_CHAIN_ID,
+            homestead_block: start,
+            eip150_block: start,
+            eip155_block: start,
+            eip158_block: start,
+            byzantium_block: start,
+            constantinople_block: start,
+            petersburg_block: start,
+            istanbul_block: start,
+            berlin_block: start,
+            london_block: start,
+            ..ChainConfig::default()
+        };
+        Genesis {
+            config,
+            difficulty: U256::from(1),
+            gas_limit: DEV_GAS_LIMIT,
+            timestamp: DEV_GENESIS_TIME,
+            extra_data: Bytes::from_static(b"trunkline dev"),
+            base_fee_per_gas: Some(BASE_FEE_INITIAL.into()),
+            alloc: alloc.into_iter().collect(),
+            ..Genesis::default()
+        }
     }
 
     /// Reads geth's genesis.json. The network id is the chain id.

@@ -178,6 +178,7 @@ impl SyncPlan {
     ) {
         let session = checking.session;
         let Some(Purpose::Bodies(blocks)) = &checking.purpose else { return };
+        self.fetched.bodies += found.len() as u64;
         let mut expected = 0;
         let mut skipped: Vec<BlockRef> = Vec::new();
         for (index, body) in found {

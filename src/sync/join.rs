@@ -34,6 +34,7 @@ impl SyncPlan {
     ) {
         let session = checking.session;
         let Some(purpose) = checking.purpose else { return };
+        self.fetched.headers += headers.len() as u64;
         if let (Some(peer), Some((facts, _))) = (self.peers.get_mut(session), headers.last()) {
             match purpose {
                 Purpose::Headers { .. } | Purpose::Poll { .. } => peer.on_shown(facts.number),

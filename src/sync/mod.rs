@@ -52,6 +52,6 @@ pub use driver::Syncer;
 pub use eth_source::EthSource;
 pub use handle::{SyncError, SyncHandle};
 pub use memory::MemoryStore;
-pub use progress::{Progress, ReceiptsState, RequestCounts};
+pub use progress::{Fetched, Progress, ReceiptsState, RequestCounts};
 pub use source::{Candidate, Claim, Source, SourceEvent};
 pub use store::{ChainStore, MissingReceipts, StoreError};

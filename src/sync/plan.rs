@@ -21,7 +21,7 @@ use super::fork::{Forks, Stored, Weight};
 use super::headers::HeaderLine;
 use super::pace::Kind;
 use super::peers::Peers;
-use super::progress::{Progress, RequestCounts};
+use super::progress::{Fetched, Progress, RequestCounts};
 use super::receipt_window::ReceiptWindow;
 use super::reject::{Rejected, Senders};
 use super::requests::{Asked, Purpose, Requests, Ticket};
@@ -98,6 +98,7 @@ pub(super) struct SyncPlan {
     pub(super) reached: bool,
     pub(super) finished: bool,
     pub(super) counts: RequestCounts,
+    pub(super) fetched: Fetched,
     start: u64,
 }
 
@@ -133,6 +134,7 @@ impl SyncPlan {
             reached: false,
             finished: false,
             counts: RequestCounts::default(),
+            fetched: Fetched::default(),
             start: start.head.map_or(0, |head| head.number),
             config,
         }
@@ -300,6 +302,7 @@ impl SyncPlan {
             head: self.stored,
             at_target: self.reached,
             requests: self.counts,
+            fetched: self.fetched,
             in_flight: self.requests.len(),
             peers: self.peers.len(),
             ..Progress::default()

@@ -92,6 +92,18 @@ pub enum ReceiptsState {
     Complete,
 }
 
+/// What a sync has fetched and found to be sound, counted item by item. What had to be fetched again,
+/// from somebody else or because there was no room, counts again.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Fetched {
+    /// Headers, those included that only showed that others link.
+    pub headers: u64,
+    /// Bodies that were asked for; those of empty blocks are not.
+    pub bodies: u64,
+    /// Blocks whose receipts came whole.
+    pub receipts: u64,
+}
+
 /// How far a sync is.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub struct Progress {
@@ -119,6 +131,8 @@ pub struct Progress {
     pub eta: Option<Duration>,
     /// Requests by outcome.
     pub requests: RequestCounts,
+    /// What came and verified.
+    pub fetched: Fetched,
     /// Requests in flight.
     pub in_flight: usize,
     /// Peers that are used.

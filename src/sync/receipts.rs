@@ -183,6 +183,7 @@ impl SyncPlan {
         let session = checking.session;
         let Some(Purpose::Receipts { blocks, .. }) = &checking.purpose else { return };
         let ReceiptVerdict { found, part, bad } = verdict;
+        self.fetched.receipts += found.len() as u64;
         let mut skipped: Vec<BlockRef> = Vec::new();
         let mut expected = 0;
         for (index, list) in found {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::action::Offence;
+use super::checking::Sent;
 use super::plan::{Asked, TransactionPlan, offence};
 use super::wants::Noted;
 use crate::error::RequestError;
@@ -34,9 +35,10 @@ impl TransactionPlan {
                     peer.paused = Some(now + PAUSE);
                 }
             }
-            Err(_) => {
+            Err(error) => {
                 // Whoever does not answer loses its place, until it announces something else.
-                self.counts.unanswered += 1;
+                let gone = matches!(error, RequestError::Disconnected(_) | RequestError::Shutdown);
+                self.counts.unanswered += u64::from(!gone);
                 self.empty_queue(session);
                 self.retry_asked(&asked);
             }
@@ -69,7 +71,7 @@ impl TransactionPlan {
             }
             // It may have come from elsewhere by now, and be decided.
             if self.wants.is_asked(&transaction.hash) && self.wants.came(transaction.hash) {
-                self.checking.push(session, transaction);
+                self.checking.push(Sent { session, transaction, unasked: false });
             }
         }
         if let Some(end) = end {

@@ -18,7 +18,19 @@ pub(super) fn weight(bytes: u64) -> usize {
 }
 
 /// A transaction and who sent it.
-pub(super) type Sent = (SessionId, PooledTransaction);
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) session: SessionId,
+    pub(super) transaction: PooledTransaction,
+    /// Whether nobody had asked for it.
+    pub(super) unasked: bool,
+}
+
+impl Sent {
+    pub(super) fn weight(&self) -> usize {
+        weight(self.transaction.encoded.len() as u64)
+    }
+}
 
 /// First come, first checked; one lot at a time.
 #[derive(Debug, Default)]
@@ -34,9 +46,9 @@ impl Checking {
         self.bytes
     }
 
-    pub(super) fn push(&mut self, session: SessionId, transaction: PooledTransaction) {
-        self.bytes += weight(transaction.encoded.len() as u64);
-        self.waiting.push_back((session, transaction));
+    pub(super) fn push(&mut self, sent: Sent) {
+        self.bytes += sent.weight();
+        self.waiting.push_back(sent);
     }
 
     /// The next lot, unless there is one with the pool.
@@ -45,13 +57,13 @@ impl Checking {
             return None;
         }
         let mut bytes = 0;
-        let fits = |(_, transaction): &&Sent| {
-            bytes += transaction.encoded.len();
+        let fits = |sent: &&Sent| {
+            bytes += sent.transaction.encoded.len();
             bytes <= LOT_BYTES_MAX
         };
         let count = self.waiting.iter().take(LOT_MAX).take_while(fits).count().max(1);
         let lot: Vec<Sent> = self.waiting.drain(..count).collect();
-        let transactions = lot.iter().map(|(_, transaction)| transaction.clone()).collect();
+        let transactions = lot.iter().map(|sent| sent.transaction.clone()).collect();
         self.lot = Some(lot);
         Some(transactions)
     }
@@ -59,7 +71,7 @@ impl Checking {
     /// The lot that the pool had.
     pub(super) fn take_lot(&mut self) -> Vec<Sent> {
         let lot = self.lot.take().unwrap_or_default();
-        let bytes = lot.iter().map(|(_, transaction)| weight(transaction.encoded.len() as u64)).sum();
+        let bytes = lot.iter().map(Sent::weight).sum::<usize>();
         self.bytes = self.bytes.saturating_sub(bytes);
         lot
     }

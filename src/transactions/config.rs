@@ -16,7 +16,8 @@ pub struct TransactionsConfig {
     pub request_bytes_max: usize,
     /// Bytes of transactions that wait for the pool, are with it, or are expected from requests in
     /// flight, counting 256 more for each. Default 16 MiB, at least 1 MiB. When full, nothing is asked
-    /// for, and announcements and transactions that come unasked are dropped and counted.
+    /// for, and announcements and transactions that come unasked are dropped and counted; the latter
+    /// also when those of one peer take a quarter of it.
     pub waiting_bytes_max: usize,
     /// Peers known at a time. Default 256, at least 1. More are not used until one leaves.
     pub peers_max: usize,

@@ -27,6 +27,29 @@ use crate::protocols::eth::PooledTransaction;
 /// Made with [`Transactions::new`], watched, fed and stopped through [`Transactions::handle`], driven
 /// by [`Transactions::run`]. Questions of peers are not answered here, but by
 /// [`Eth`](crate::protocols::eth::Eth), which is given the same pool.
+///
+/// ```no_run
+/// # async fn embed(
+/// #     pool: std::sync::Arc<dyn trunkline::transactions::TransactionPool>,
+/// #     chain: std::sync::Arc<dyn trunkline::protocols::eth::Chain>,
+/// #     config: trunkline::Config,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::Arc;
+/// use trunkline::offload::BlockingThreads;
+/// use trunkline::protocols::eth::Eth;
+/// use trunkline::transactions::{EthPeers, Transactions, TransactionsConfig};
+/// use trunkline::{Keypair, Network};
+///
+/// let eth = Eth::builder(chain).pool(pool.clone()).build();
+/// let network = Network::builder(config, Keypair::generate_secp256k1()).exchange(eth.clone()).start().await?;
+/// let peers = Arc::new(EthPeers::new(network.peer_table(), eth));
+/// let service = Transactions::new(peers, pool, Arc::new(BlockingThreads), TransactionsConfig::default());
+/// let transactions = service.handle();
+/// tokio::spawn(service.run());
+/// println!("{} transactions were added", transactions.counts().added);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Transactions<S: ?Sized> {
     source: Arc<S>,
     pool: Arc<dyn TransactionPool>,
@@ -80,10 +103,12 @@ impl<S: Source + ?Sized> Transactions<S> {
 enum Done {
     Answer(SessionId, Result<Vec<PooledTransaction>, RequestError>),
     Verdicts(Option<Vec<Verdict>>),
+    /// What the host ordered to be spread, of what the pool still has.
+    Ordered(Option<Vec<PooledTransaction>>),
 }
 
-/// The running exchange. Tasks are requests, one per peer, and one lot with the pool; all of them
-/// live in this value and end with it.
+/// The running exchange. Tasks are requests, one per peer, one lot with the pool and one order being
+/// looked up; all of them live in this value and end with it.
 struct Driver<S: ?Sized> {
     source: Arc<S>,
     pool: Arc<dyn TransactionPool>,
@@ -91,6 +116,8 @@ struct Driver<S: ?Sized> {
     config: TransactionsConfig,
     counts: watch::Sender<TransactionCounts>,
     orders: mpsc::Receiver<Vec<B256>>,
+    /// Whether an order is being looked up: the next one waits.
+    ordering: bool,
     /// Keeps the orders open, however few handles there are.
     _orders_open: mpsc::Sender<Vec<B256>>,
     plan: TransactionPlan,
@@ -103,7 +130,18 @@ impl<S: Source + ?Sized> Driver<S> {
         let known = pool.clone();
         let plan = TransactionPlan::new(config.clone(), Box::new(move |hash| known.knows(hash)));
         let tasks = FuturesUnordered::new();
-        Self { source, pool, offload, config, counts, orders, _orders_open: open, plan, tasks }
+        Self {
+            source,
+            pool,
+            offload,
+            config,
+            counts,
+            orders,
+            ordering: false,
+            _orders_open: open,
+            plan,
+            tasks,
+        }
     }
 
     async fn run(mut self) -> Result<(), TransactionsError> {
@@ -126,7 +164,7 @@ impl<S: Source + ?Sized> Driver<S> {
                 biased;
                 // Our own tasks first: their number is bounded, that of announcements is not.
                 Some(done) = self.tasks.next() => self.on_done(done)?,
-                Some(hashes) = self.orders.recv() => self.on_order(&hashes),
+                Some(hashes) = self.orders.recv(), if !self.ordering => self.look_up(hashes),
                 event = events.next() => match event {
                     Some(event) => self.on_event(event),
                     None => return Ok(()),
@@ -160,15 +198,23 @@ impl<S: Source + ?Sized> Driver<S> {
         match done {
             Done::Answer(session, answer) => self.plan.on_answer(now(), session, answer),
             Done::Verdicts(Some(verdicts)) => self.plan.on_verdicts(now(), &verdicts),
-            Done::Verdicts(None) => return Err(TransactionsError::OffloadLost),
+            Done::Ordered(Some(transactions)) => {
+                self.ordering = false;
+                self.plan.spread(&transactions);
+            }
+            Done::Verdicts(None) | Done::Ordered(None) => return Err(TransactionsError::OffloadLost),
         }
         Ok(())
     }
 
-    fn on_order(&mut self, hashes: &[B256]) {
-        let pooled = |hash: &B256| PooledTransaction::from_encoded(self.pool.pooled(hash)?).ok();
-        let transactions: Vec<_> = hashes.iter().filter_map(pooled).collect();
-        self.plan.spread(&transactions);
+    fn look_up(&mut self, hashes: Vec<B256>) {
+        let pool = self.pool.clone();
+        let found = offload::run(&self.offload, move || {
+            let pooled = |hash: &B256| PooledTransaction::from_encoded(pool.pooled(hash)?).ok();
+            hashes.iter().filter_map(pooled).collect()
+        });
+        self.ordering = true;
+        self.tasks.push(found.map(Done::Ordered).boxed());
     }
 
     fn on_event(&mut self, event: SourceEvent) {

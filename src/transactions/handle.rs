@@ -35,7 +35,7 @@ pub struct TransactionCounts {
     pub sent: u64,
     /// Announcements and transactions that there was no room for, and impossible ones.
     pub dropped: u64,
-    /// Requests without an answer.
+    /// Requests without an answer, of peers that were there all the time.
     pub unanswered: u64,
     /// Peers whose session was ended for what they sent.
     pub blamed: u64,

@@ -10,7 +10,7 @@ use std::time::Instant;
 use alloy_primitives::B256;
 
 use super::action::{Action, News, Offence};
-use super::checking::{Checking, weight};
+use super::checking::{Checking, Sent};
 use super::config::TransactionsConfig;
 use super::handle::TransactionCounts;
 use super::known::KnownHashes;
@@ -26,6 +26,10 @@ pub(super) const ANNOUNCED_MAX: usize = 4_096;
 /// A full queue is looked through again after so many transactions have moved on, so that a flood of
 /// announcements does not make us look through it for each of them.
 const TIDY_MOVES: u64 = 256;
+
+/// What a peer sends unasked may take this part of the bytes that may wait, so that one alone cannot
+/// crowd out all others.
+const UNASKED_PART: usize = 4;
 
 /// The highest type there is.
 const KIND_MAX: u8 = 4;
@@ -43,6 +47,8 @@ pub(super) struct Peer {
     pub(super) asked: Option<Asked>,
     /// It is not asked before.
     pub(super) paused: Option<Instant>,
+    /// The weight of what it sent unasked and is before the pool.
+    unasked: usize,
     /// [`Wants::moves`] when outdated entries were last taken out of a full queue.
     tidied: u64,
 }
@@ -185,11 +191,15 @@ impl TransactionPlan {
                 self.blame(session, why);
                 break;
             }
-            let bytes = self.checking.bytes() + weight(transaction.encoded.len() as u64);
-            if bytes > self.config.waiting_bytes_max {
+            let sent = Sent { session, transaction: transaction.clone(), unasked: true };
+            let max = self.config.waiting_bytes_max;
+            let full = self.checking.bytes() + sent.weight() > max
+                || peer.unasked + sent.weight() > max / UNASKED_PART;
+            if full {
                 self.counts.dropped += 1;
             } else if self.wants.came(transaction.hash) {
-                self.checking.push(session, transaction.clone());
+                peer.unasked += sent.weight();
+                self.checking.push(sent);
             }
         }
         self.check_next();
@@ -200,7 +210,12 @@ impl TransactionPlan {
     pub(super) fn on_verdicts(&mut self, now: Instant, verdicts: &[Verdict]) {
         let mut added = Vec::new();
         let mut verdicts = verdicts.iter();
-        for (session, transaction) in self.checking.take_lot() {
+        for sent in self.checking.take_lot() {
+            let weight = sent.weight();
+            let Sent { session, transaction, unasked } = sent;
+            if let Some(peer) = self.peers.get_mut(&session).filter(|_| unasked) {
+                peer.unasked = peer.unasked.saturating_sub(weight);
+            }
             match verdicts.next().unwrap_or(&Verdict::Refused) {
                 Verdict::Added => {
                     self.counts.added += 1;

@@ -19,6 +19,8 @@ mod rlpx;
 #[cfg(feature = "eth")]
 mod rlpx_eth;
 mod rlpx_hostile;
+#[cfg(feature = "eth")]
+mod rlpx_transactions;
 mod scene;
 mod shutdown;
 mod simultaneous_dial;
@@ -37,3 +39,5 @@ mod trace_page;
 mod trace_sinks;
 #[cfg(feature = "trace-tools")]
 mod trace_world;
+#[cfg(feature = "eth")]
+mod transactions;

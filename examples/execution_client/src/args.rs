@@ -60,7 +60,13 @@ pub struct Args {
     ///
     /// auto: fetched as far as peers have them. required: a block is executed when its receipts are
     /// here. none: never.
-    #[arg(long, value_enum, value_name = "auto|none|required", default_value = "auto", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "auto|none|required",
+        default_value = "auto",
+        hide_possible_values = true
+    )]
     pub receipts: ReceiptsOption,
     /// Submits the transactions of this file once the head is reached.
     ///
@@ -145,7 +151,8 @@ mod tests {
     fn options_have_their_defaults_and_may_repeat() {
         let args = parse("").unwrap();
         assert_eq!((args.max_peers, args.receipts, args.follow), (50, ReceiptsOption::Auto, false));
-        let args = parse("--listen /ip4/127.0.0.1/tcp/0 --listen /ip4/127.0.0.1/tcp/0/rlpx --ttl 5s").unwrap();
+        let args =
+            parse("--listen /ip4/127.0.0.1/tcp/0 --listen /ip4/127.0.0.1/tcp/0/rlpx --ttl 5s").unwrap();
         assert_eq!((args.listen.len(), args.ttl), (2, Some(Duration::from_secs(5))));
         let key = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798\
                    483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8";

@@ -1,5 +1,6 @@
 //! The program from its first line to its last: store, network and pipeline, and what they tell.
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use trunkline::chain::{BlockRef, RawBlock};
 use trunkline::protocols::eth::Chain as _;
 use trunkline::sync::SyncError;
+use trunkline::transactions::TransactionCounts;
 use trunkline::{Events, NetworkEvent};
 
 use crate::args::{Args, ReceiptsOption};
@@ -28,7 +30,7 @@ use crate::pooling::Pooling;
 use crate::producer::{ProduceError, Producer};
 use crate::report::{End, Event, Output, StageSum};
 use crate::state::{MemorySource, StateBatch, StateError, WorkingState};
-use crate::store::Store;
+use crate::store::{Store, StoreFailure};
 
 /// How far bodies may be ahead of execution. What is further is not fetched.
 const AHEAD_MAX: u64 = 4_096;
@@ -54,10 +56,8 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
     }
     let own = args.tx_file.as_deref().map(read_tx_file).transpose().map_err(Failure::unusable)?;
     let executor = Arc::new(Executor::new(&chain).map_err(Failure::unusable)?);
-    if let Some(addr) = args.metrics {
-        let exporter = metrics_exporter_prometheus::PrometheusBuilder::new().with_http_listener(addr);
-        exporter.install().map_err(|error| Failure::unusable(format!("--metrics {addr}: {error}")))?;
-    }
+    node::check_listen(&args)?;
+    let metrics = args.metrics.map(serve_metrics).transpose()?;
     let key_file = args.key.clone().unwrap_or_else(|| args.datadir.join("key"));
     let (identity, is_new) = node::identity(&key_file)?;
     let (datadir, of) = (args.datadir.clone(), chain.clone());
@@ -73,7 +73,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
     let executed = store.executed();
     let opened =
         Event::Opened { head: executed.block, root: executed.state_root, datadir: args.datadir.clone() };
-    let first = [Some(opened), args.metrics.map(|addr| Event::Metrics { addr })];
+    let first = [Some(opened), metrics.map(|addr| Event::Metrics { addr })];
     for event in first.into_iter().flatten() {
         output.print(event).map_err(Failure::failed)?;
     }
@@ -82,13 +82,8 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
         ReceiptsOption::Required => Wait::ForReceipts(node.sync().subscribe()),
         _ => Wait::ForBodies,
     };
-    let pipeline = Pipeline {
-        store: store.clone(),
-        executor: executor.clone(),
-        sync: node.sync().clone(),
-        wait,
-        told,
-    };
+    let pipeline =
+        Pipeline { store: store.clone(), executor: executor.clone(), sync: node.sync().clone(), wait, told };
     let halt = CancellationToken::new();
     let executing = tokio::spawn(pipeline.run(halt.clone()));
     let salt = Address::from_word(alloy_primitives::keccak256(identity.public().encode_protobuf()));
@@ -111,6 +106,17 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
         args,
     };
     client.run(stop).await
+}
+
+/// Serves metrics from now on. Returns where, with the real port.
+fn serve_metrics(addr: SocketAddr) -> Result<SocketAddr, Failure> {
+    let unusable = |error: &dyn std::fmt::Display| Failure::unusable(format!("--metrics {addr}: {error}"));
+    // The exporter does not tell which port it was given, so one is picked here.
+    let bound = TcpListener::bind(addr).and_then(|listener| listener.local_addr());
+    let addr = bound.map_err(|error| unusable(&error))?;
+    let exporter = metrics_exporter_prometheus::PrometheusBuilder::new().with_http_listener(addr);
+    exporter.install().map_err(|error| unusable(&error))?;
+    Ok(addr)
 }
 
 fn genesis_batch(chain: &Chain) -> Result<StateBatch, StateError> {
@@ -172,7 +178,8 @@ impl Client {
         let mut progress = self.node.sync().subscribe();
         self.at_start().await;
         loop {
-            let reached = self.args.until_block.is_some_and(|until| self.store.executed().block.number >= until);
+            let reached =
+                self.args.until_block.is_some_and(|until| self.store.executed().block.number >= until);
             if reached {
                 return Why::Reached;
             }
@@ -242,7 +249,7 @@ impl Client {
         let submitted = self.pooling.on_head(header, mined, dropped).await;
         submitted.events.into_iter().for_each(|event| self.tell(event));
         if !submitted.spread.is_empty() {
-            self.node.transactions().spread(submitted.spread).await;
+            self.node.transactions().spread(submitted.spread);
         }
     }
 
@@ -358,9 +365,9 @@ impl Client {
         };
         let BlockRef { number, .. } = self.store.executed().block;
         match self.args.until_block {
-            Some(until) if number < until => {
-                Err(Failure::failed(format!("block {until} was not reached {when}: the head is block {number}")))
-            }
+            Some(until) if number < until => Err(Failure::failed(format!(
+                "block {until} was not reached {when}: the head is block {number}"
+            ))),
             _ => Ok(()),
         }
     }
@@ -392,9 +399,24 @@ impl Client {
             bytes,
             took: since(self.moved),
             stages: stages.collect(),
-            transactions: self.node.transactions().counts(),
+            fetched: self.node.sync().progress().fetched,
+            transactions: transactions_of(&self.node.transactions().counts()),
         }
     }
+}
+
+fn transactions_of(counts: &TransactionCounts) -> Vec<(&'static str, u64)> {
+    vec![
+        ("heard", counts.heard),
+        ("asked", counts.asked),
+        ("delivered", counts.delivered),
+        ("added", counts.added),
+        ("refused", counts.refused),
+        ("invalid", counts.invalid),
+        ("announced", counts.announced),
+        ("sent", counts.sent),
+        ("dropped", counts.dropped),
+    ]
 }
 
 /// What the pipeline ends with by itself is never good.
@@ -409,7 +431,7 @@ fn broken(ended: Result<Result<(), PipelineError>, tokio::task::JoinError>) -> F
 /// A disk that takes nothing more is the folder's fault.
 fn failed(error: PipelineError) -> Failure {
     match &error {
-        PipelineError::Store(failure) if failure.is_no_space() => Failure::unusable(error),
+        PipelineError::Store(StoreFailure::NoSpace) => Failure::unusable(error),
         _ => Failure::failed(error),
     }
 }

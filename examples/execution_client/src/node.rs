@@ -14,10 +14,11 @@ use trunkline::discovery::DiscoveryConfig;
 use trunkline::error::StartError;
 use trunkline::keyfile::{self, KeyFileError};
 use trunkline::offload::BlockingThreads;
-use trunkline::protocols::eth::{Chain as _, Eth};
+use trunkline::protocols::eth::Eth;
 use trunkline::sync::{EthSource, Receipts, SyncConfig, SyncError, SyncHandle, Syncer};
 use trunkline::trace::TraceConfig;
-use trunkline::transactions::{Transactions, TransactionsHandle};
+use trunkline::transport::addr::Endpoint;
+use trunkline::transactions::{EthPeers, Transactions, TransactionsConfig, TransactionsHandle};
 use trunkline::{Config, Events, Keypair, Network, PeerAddr, PeerId, SessionId};
 
 use crate::args::{Args, ReceiptsOption};
@@ -64,12 +65,15 @@ impl Node {
         let source = Arc::new(EthSource::new(network.peer_table(), eth.clone()));
         let syncer = Syncer::new(source, store.clone(), offload.clone(), sync_config(args, is_dev));
         let sync = syncer.handle();
-        let spreading = Transactions::new(eth.clone(), network.peer_table(), pool.clone(), offload);
+        let others = Arc::new(EthPeers::new(network.peer_table(), eth.clone()));
+        let spreading = Transactions::new(others, pool.clone(), offload, TransactionsConfig::default());
         let transactions = spreading.handle();
         let mut node = Self {
             sync,
             transactions,
-            _spreading: AbortOnDropHandle::new(tokio::spawn(spreading.run())),
+            _spreading: AbortOnDropHandle::new(tokio::spawn(async move {
+                let _ = spreading.run().await;
+            })),
             syncing: Some(tokio::spawn(syncer.run())),
             network,
             eth,
@@ -170,6 +174,16 @@ impl Node {
         }
         self.network.shutdown().await;
     }
+}
+
+/// Whether every listen address can be bound: looked at before anything is written.
+pub fn check_listen(args: &Args) -> Result<(), Failure> {
+    for addr in &args.listen {
+        let (Endpoint::Tcp(socket) | Endpoint::Rlpx(socket)) = addr.endpoint else { continue };
+        std::net::TcpListener::bind(socket)
+            .map_err(|error| Failure::unusable(format!("cannot listen at {addr}: {error}")))?;
+    }
+    Ok(())
 }
 
 /// Reads the identity, or makes one. The file is written only by [`save_identity`].

@@ -98,7 +98,7 @@ fn submit(pool: &Pool, own: Vec<PooledTransaction>) -> Submitted {
 /// pool has kept what it needs.
 fn transactions_of(executor: &Executor, block: RawBlock) -> Vec<PooledTransaction> {
     let Ok(prepared) = executor.prepare(block) else { return Vec::new() };
-    let transactions = prepared.transactions().iter();
+    let transactions = prepared.transactions.iter();
     let pooled = transactions.map(|transaction| PooledTransaction {
         hash: *transaction.tx_hash(),
         kind: u8::from(transaction.tx_type()),

@@ -15,7 +15,7 @@ use trunkline::protocols::eth::Chain as _;
 use trunkline::sync::ChainStore as _;
 use trunkline::transactions::PooledTransaction;
 
-use crate::evm::{ExecuteError, Executor};
+use crate::evm::{ExecuteError, Executor, Transaction};
 use crate::genesis::Chain;
 use crate::pool::Pool;
 use crate::state::{StateError, StateView, WorkingState};
@@ -52,7 +52,13 @@ pub enum ProduceError {
 
 impl Producer {
     /// `salt` tells producers of one chain apart: two of them never make the same block.
-    pub fn new(every: Duration, transfers: u32, chain: &Chain, executor: Arc<Executor>, salt: Address) -> Self {
+    pub fn new(
+        every: Duration,
+        transfers: u32,
+        chain: &Chain,
+        executor: Arc<Executor>,
+        salt: Address,
+    ) -> Self {
         let mut tick = interval(every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { tick, executor, transfers, chain_id: chain.spec.chain_id(), coinbase: salt, made: 0 }
@@ -105,12 +111,14 @@ impl Job {
         let mut state = WorkingState::new(self.store.state());
         let (base_fee, _) = self.executor.next_fees(&header);
         self.sign_transfers(&state, base_fee)?;
-        let mut candidates = self.pool.best(base_fee, header.gas_limit).into_iter();
+        let candidates = self.pool.best(base_fee, header.gas_limit).into_iter();
+        // Blocks carry transactions without what belongs to their blobs.
+        let mut candidates = candidates.map(|candidate| candidate.map(Transaction::from));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
         let timestamp = now.max(header.timestamp + 1);
         let built = self.executor.build(&header, timestamp, self.coinbase, &mut candidates, &state)?;
         let root = state.apply(&built.diff)?.root;
-        let transactions = built.transactions();
+        let transactions = built.transactions;
         let block: RawBlock = built.seal(root);
         let of = block.block_ref();
         self.store.append(vec![block]).map_err(|_| ProduceError::Moved)?;

@@ -7,8 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 /// A token that the first signal cancels. A second one ends the process with exit code 1.
 pub fn listen() -> io::Result<CancellationToken> {
-    let (mut interrupt, mut terminate) =
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let stop = CancellationToken::new();
     let asked = stop.clone();
     tokio::spawn(async move {

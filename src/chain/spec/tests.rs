@@ -21,6 +21,15 @@ fn the_genesis_of_the_development_chain_never_changes() {
 }
 
 #[test]
+fn the_development_chain_is_the_one_that_its_genesis_file_describes() {
+    let json = serde_json::to_vec(&ChainSpec::dev_genesis()).unwrap();
+    let from_file = ChainSpec::from_genesis_json(&json).unwrap();
+    let dev = ChainSpec::dev();
+    assert_eq!(from_file.genesis_header(), dev.genesis_header());
+    assert_eq!((from_file.chain_id(), from_file.fork_id(9, 9)), (dev.chain_id(), dev.fork_id(9, 9)));
+}
+
+#[test]
 fn the_genesis_files_of_real_chains_have_their_known_hashes() {
     let Some(json) = testdata::read("geth-ethtest/genesis.json") else { return };
     let spec = ChainSpec::from_genesis_json(&json).unwrap();

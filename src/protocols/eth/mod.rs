@@ -30,7 +30,8 @@
 //!   are a breach.
 //! - Answers hold at most 1,024 items, end with the one that brings them to 2 MiB, and stay below
 //!   10 MiB inflated; what is larger by itself goes alone (up to eth/69) or in parts (from eth/70).
-//!   Bodies and receipts end before the first block that we do not have.
+//!   Bodies and receipts end before the first block that we do not have; transactions that are not in
+//!   the pool are left out.
 //! - A message that claims more than 16 MiB inflated is refused before it is inflated. An answer may
 //!   be shorter than its question asked for, or empty; more items than that are the peer's fault.
 

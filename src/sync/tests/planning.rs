@@ -40,6 +40,7 @@ fn one_peer_brings_the_whole_chain_in_order() {
     // Each header is asked for once, apart from the one that overlaps.
     let ranges = sim.trace.lines().filter(|line| line.contains("Number")).count() as u64;
     assert_eq!(sim.asked_headers, 3_000 + ranges);
+    assert_eq!((progress.fetched.headers, progress.fetched.bodies), (sim.asked_headers, sim.asked_bodies));
     assert!(sim.asked_bodies < 3_000, "empty blocks need no question");
 }
 

@@ -69,14 +69,22 @@ fn so_many_peers_are_remembered_per_transaction_and_no_more() {
 /// 16 MiB wait for a pool that takes its time.
 #[test]
 fn what_waits_for_the_pool_is_bounded_by_bytes() {
-    let mut bench = Bench::new(3);
+    let mut bench = Bench::new(6);
     let large =
         |range: std::ops::Range<usize>| -> Vec<_> { range.map(|at| transaction(at, 2, 100_000)).collect() };
+    let (max, each) = (16 << 20, 100_256);
+    // One peer gets a quarter.
     bench.broadcast(1, &large(0..200));
-    let max = 16 << 20;
-    let (counts, each) = (bench.plan.counts(), 100_256);
+    let quarter = max / 4 / each;
+    assert_eq!(bench.plan.counts().waiting_bytes, (quarter * each) as u64);
+    assert_eq!(bench.plan.counts().dropped, 200 - quarter as u64);
+    for peer in 3..=6 {
+        let from = peer as usize * 1_000 + 10_000;
+        bench.broadcast(peer, &large(from..from + quarter));
+    }
+    let counts = bench.plan.counts();
     assert_eq!(counts.waiting_bytes, (max / each * each) as u64);
-    assert_eq!(counts.dropped, 200 - (max / each) as u64);
+    assert_eq!(counts.dropped, (200 + 4 * quarter - max / each) as u64);
     // Nothing is asked for that would come on top, and many small ones count for more than their bytes.
     bench.announce(2, &large(1_000..1_001));
     bench.broadcast(1, &(0..1_000).map(|at| transaction(5_000 + at, 2, 1)).collect::<Vec<_>>());
@@ -87,6 +95,13 @@ fn what_waits_for_the_pool_is_bounded_by_bytes() {
     bench.plan.on_verdicts(bench.now, &[]);
     let actions = bench.actions();
     assert!(actions.contains(&ask(2, &large(1_000..1_001))), "{actions:?}");
+    bench.answer(2, &[]);
+    bench.plan.on_verdicts(bench.now, &[]);
+    bench.decide(Verdict::Refused);
+    assert_eq!(bench.plan.counts().waiting_bytes, 0);
+    let dropped = bench.plan.counts().dropped;
+    bench.broadcast(1, &large(300..300 + quarter));
+    assert_eq!(bench.plan.counts().dropped, dropped, "its quarter is free again");
 }
 
 /// Answers of many peers at once count before they come.

@@ -1,25 +1,28 @@
-//! Blocks, executed: revm, with what a block does beside its transactions (alloy-evm), and every check
-//! of a header but the state root.
+//! Executing blocks, and making them.
 //!
-//! Owns: which rules hold at which block, what a block changes, what is wrong with a bad one. Never:
-//! state itself, which is behind [`StateView`](crate::state::StateView), nor the trie.
+//! Owns: every check of a block but its state root: header against parent, body against header,
+//! signatures, execution with revm, receipts, requests. Never: a disk, the network, a trie, or which
+//! chain is the best. What a block changes leaves as a [`BlockDiff`](crate::state::BlockDiff).
 //!
 //! ```text
-//! RawBlock ─ prepare ─> Prepared ─ header.rs ─ execute.rs ─> Output { diff, receipts, .. }
-//!                       (senders)   checks      revm
+//! RawBlock ─ prepare ─> Prepared ─ execute ─> Output { diff, receipts } ─> state::WorkingState
+//!            any thread, ahead     in order, over a StateView
+//! candidates ─ build ─> Built ─ seal(state root) ─> RawBlock
 //! ```
 
-mod block;
 mod build;
-mod database;
+mod diff;
 mod error;
 mod execute;
 mod forks;
 mod header;
+mod prepare;
+mod view;
+
 #[cfg(test)]
 mod tests;
 
-pub use block::Prepared;
 pub use build::Built;
 pub use error::{BlockError, ExecuteError};
 pub use execute::{Executor, Output};
+pub use prepare::{Prepared, Transaction};

@@ -48,9 +48,15 @@ pub struct Committed {
 pub enum Told {
     Committed(Box<Committed>),
     /// The executed head was of a branch that was left, and went back to `common`.
-    Unwound { from: BlockRef, common: BlockRef },
+    Unwound {
+        from: BlockRef,
+        common: BlockRef,
+    },
     /// A block failed, and the sync was told. `blamed` is the session that loses by it.
-    Bad { bad: BadBlock, blamed: Option<SessionId> },
+    Bad {
+        bad: BadBlock,
+        blamed: Option<SessionId>,
+    },
 }
 
 /// Why execution ends before its time.
@@ -97,8 +103,16 @@ impl Pipeline {
         let (out, chunks) = mpsc::channel(CHUNKS_MAX);
         let senders = Senders { store: store.clone(), executor, from: heard, wait, out };
         let senders = AbortOnDropHandle::new(tokio::spawn(senders.run()));
-        let mut driver =
-            Driver { stored: store.watch_stored(), store, sync, told, execution: Some(execution), from, chunks, committed: Instant::now() };
+        let mut driver = Driver {
+            stored: store.watch_stored(),
+            store,
+            sync,
+            told,
+            execution: Some(execution),
+            from,
+            chunks,
+            committed: Instant::now(),
+        };
         let ran = match driver.run(&stop).await {
             Ok(()) => driver.commit(true).await,
             error => error,
@@ -127,8 +141,8 @@ struct Driver {
 impl Driver {
     /// Returns when it is told to stop. Work that was begun is finished first.
     async fn run(&mut self, stop: &CancellationToken) -> Result<(), PipelineError> {
-        self.go_back_if_left().await?;
         loop {
+            self.go_back_if_left().await?;
             if self.chunks.is_empty() && self.is_caught_up() {
                 // Whoever follows wants each block at once.
                 self.commit(true).await?;
@@ -139,7 +153,6 @@ impl Driver {
                 chunk = self.chunks.recv() => chunk.ok_or(PipelineError::Died)?,
                 changed = self.stored.changed() => {
                     changed.map_err(|_| PipelineError::Died)?;
-                    self.go_back_if_left().await?;
                     continue;
                 }
                 () = sleep_until(self.committed + COMMIT_EVERY), if self.has_uncommitted() => {
@@ -152,17 +165,19 @@ impl Driver {
             }
             let Chunk { blocks, bad, .. } = chunk;
             let ran = self.work(move |execution| execution.run(blocks)).await?;
-            let bad = bad.map(|(block, error)| BadBlock { block, what: error.what(), why: error.to_string() });
+            let bad =
+                bad.map(|(block, error)| BadBlock { block, what: error.what(), why: error.to_string() });
             match ran {
                 Ran::All => match bad {
-                    None if self.execution.as_ref().is_some_and(Execution::is_full) => self.commit(false).await?,
+                    None if self.execution.as_ref().is_some_and(Execution::is_full) => {
+                        self.commit(false).await?
+                    }
                     None => {}
                     Some(bad) => self.reject(bad, stop).await?,
                 },
                 Ran::Bad(bad) => self.reject(bad, stop).await?,
                 Ran::Elsewhere => {
                     self.commit(false).await?;
-                    self.go_back_if_left().await?;
                     self.restart()?;
                 }
             }
@@ -186,7 +201,6 @@ impl Driver {
                 }
             }
         }
-        self.go_back_if_left().await?;
         self.restart()
     }
 

@@ -11,7 +11,7 @@ use trunkline::protocols::eth::Chain as _;
 use super::driver::PipelineError;
 use crate::evm::{BlockError, ExecuteError, Executor, Prepared};
 use crate::state::WorkingState;
-use crate::store::{ExecutedBlock, StateSnapshot, Store};
+use crate::store::{ExecutedBlock, StateSnapshot, Store, StoreFailure};
 
 /// What is executed is committed when the state it changed has so many bytes.
 const COMMIT_BYTES: usize = 24 << 20;
@@ -71,10 +71,6 @@ impl Execution {
         self.head
     }
 
-    pub(super) fn header(&self) -> &Header {
-        &self.header
-    }
-
     /// Whether the executed head is still a block of the stored chain.
     pub(super) fn is_canonical(&self) -> bool {
         self.store.number(&self.head.hash) == Some(self.head.number)
@@ -86,7 +82,7 @@ impl Execution {
             if of.number <= self.head.number {
                 continue;
             }
-            if block.header().parent_hash != self.head.hash {
+            if block.header.parent_hash != self.head.hash {
                 return Ok(Ran::Elsewhere);
             }
             if let Err(bad) = self.execute(&block)? {
@@ -104,7 +100,7 @@ impl Execution {
             Err(ExecuteError::State(error)) => return Err(error.into()),
         };
         let applied = self.working.apply(&output.diff)?;
-        let expected = block.header().state_root;
+        let expected = block.header.state_root;
         if applied.root != expected {
             self.working.discard()?;
             return Ok(Err(BlockError::StateRoot { expected, got: applied.root }));
@@ -113,7 +109,7 @@ impl Execution {
         self.working.push_block_hash(of.number, of.hash);
         self.mined.extend(block.transaction_hashes());
         self.head = of;
-        self.header = block.header().clone();
+        self.header = block.header.clone();
         self.done.push(ExecutedBlock { block: of, receipts: output.receipts, undo: applied.undo });
         Ok(Ok(()))
     }
@@ -128,16 +124,25 @@ impl Execution {
         !self.done.is_empty()
     }
 
-    /// Writes what was executed since the last time, all or nothing.
+    /// Writes what was executed since the last time, all or nothing. Nothing is written, and all of it
+    /// forgotten, if one of the blocks is not on the stored chain any more.
     pub(super) fn commit(&mut self) -> Result<Option<Wrote>, PipelineError> {
         if self.done.is_empty() {
             return Ok(None);
         }
         let blocks = self.done.len();
         let batch = self.working.take();
-        self.store.commit(std::mem::take(&mut self.done), batch)?;
-        self.working.rebase(self.store.state());
         let mined = std::mem::take(&mut self.mined);
+        match self.store.commit(std::mem::take(&mut self.done), batch) {
+            Ok(()) => self.working.rebase(self.store.state()),
+            // The sync has left this branch meanwhile: what is not committed of it never was.
+            Err(StoreFailure::Gone { .. }) => {
+                let again = Self::new(self.executor.clone(), self.store.clone())?;
+                *self = again;
+                return Ok(None);
+            }
+            Err(failure) => return Err(failure.into()),
+        }
         Ok(Some(Wrote { head: self.head, header: self.header.clone(), blocks, mined }))
     }
 

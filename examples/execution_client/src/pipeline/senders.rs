@@ -101,7 +101,8 @@ fn prepare(store: &Store, executor: &Executor, from: From, to: u64) -> Result<Ch
             executor.prepare(block).map_err(|error| (of, error))
         })
         .collect();
-    let mut chunk = Chunk { generation: from.generation, blocks: Vec::with_capacity(prepared.len()), bad: None };
+    let mut chunk =
+        Chunk { generation: from.generation, blocks: Vec::with_capacity(prepared.len()), bad: None };
     for block in prepared {
         match block {
             Ok(block) => chunk.blocks.push(block),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use serde_json::{Map, Value, json};
 use trunkline::chain::BlockRef;
+use trunkline::sync::Fetched;
 use trunkline::{Disconnected, PeerAddr, PeerHandle, PeerId, Wire};
 
 use crate::pipeline::{BadBlock, Progress};
@@ -19,23 +20,56 @@ const PEER_TEXT_MAX: usize = 256;
 #[derive(Debug)]
 pub enum Event {
     /// The store is open: its last executed block.
-    Opened { head: BlockRef, root: B256, datadir: PathBuf },
-    Listening { addr: PeerAddr, peer: PeerId },
-    Discovery { enode: String, enr: String },
-    Metrics { addr: SocketAddr },
-    PeerUp { peer: PeerHandle },
+    Opened {
+        head: BlockRef,
+        root: B256,
+        datadir: PathBuf,
+    },
+    Listening {
+        addr: PeerAddr,
+        peer: PeerId,
+    },
+    Discovery {
+        enode: String,
+        enr: String,
+    },
+    Metrics {
+        addr: SocketAddr,
+    },
+    PeerUp {
+        peer: PeerHandle,
+    },
     /// A peer has gone, or was refused before it was up.
-    PeerDown { peer: PeerId, ended: Disconnected },
+    PeerDown {
+        peer: PeerId,
+        ended: Disconnected,
+    },
     Progress(Progress),
     /// Executed, its state root checked, and on disk.
-    Head { block: BlockRef, root: B256 },
+    Head {
+        block: BlockRef,
+        root: B256,
+    },
     /// A block that failed; `blamed` says whether its sender loses by it.
-    BadBlock { bad: BadBlock, blamed: bool },
-    Reorg { from: BlockRef, to: BlockRef, common: BlockRef },
-    Produced { block: BlockRef, transactions: usize },
+    BadBlock {
+        bad: BadBlock,
+        blamed: bool,
+    },
+    Reorg {
+        from: BlockRef,
+        to: BlockRef,
+        common: BlockRef,
+    },
+    Produced {
+        block: BlockRef,
+        transactions: usize,
+    },
     Pool(PoolStatus),
     /// Transactions of --tx-file.
-    Submitted { accepted: usize, refused: usize },
+    Submitted {
+        accepted: usize,
+        refused: usize,
+    },
     Error(String),
     End(End),
 }
@@ -53,6 +87,8 @@ pub struct End {
     /// From the first dial to the last head.
     pub took: Duration,
     pub stages: Vec<StageSum>,
+    /// What came from peers, item by item.
+    pub fetched: Fetched,
     /// Transactions that came, were kept and were handed on.
     pub transactions: Vec<(&'static str, u64)>,
 }
@@ -149,7 +185,10 @@ impl Event {
                 format!("block {} {} is bad: {}; {blamed}", bad.block.number, bad.block.hash, bad.why)
             }
             Self::Reorg { from, to, common } => {
-                format!("reorganised from block {} to {}: common is {}", from.number, to.number, common.number)
+                format!(
+                    "reorganised from block {} to {}: common is {}",
+                    from.number, to.number, common.number
+                )
             }
             Self::Produced { block, transactions } => {
                 format!("made block {} with {transactions} transactions", block.number)
@@ -185,7 +224,11 @@ impl End {
             "requests": counts(&self.requests), "orphans": self.orphans,
             "bytes_in": self.bytes.0, "bytes_out": self.bytes.1,
             "ms": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
-            "stages": stages, "transactions": counts(&self.transactions),
+            "stages": stages,
+            "fetched": {
+                "headers": self.fetched.headers, "bodies": self.fetched.bodies, "receipts": self.fetched.receipts,
+            },
+            "transactions": counts(&self.transactions),
         })
     }
 

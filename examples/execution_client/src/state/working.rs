@@ -7,12 +7,13 @@ use alloy_trie::{EMPTY_ROOT_HASH, Nibbles, TrieAccount};
 use bytes::Bytes;
 
 use super::{
-    trie::{Change, Mark, Trie, Weight},
+    trie::{Change, Growth, Mark, Trie, Weight},
     types::{Account, BlockDiff, StateBatch, StateError, StateSource, StateView},
 };
 
 /// Bytes of trie nodes that stay in memory from one batch to the next, about. When there are more,
-/// those go first that the fewest of the last batches used, and of these the deepest.
+/// those go first that were used by no batch for longest, and of these the deepest, until half of this
+/// remains: so not every commit has to look for what may go.
 pub const CACHE_BYTES_MAX: usize = 32 << 20;
 
 /// How far back BLOCKHASH sees.
@@ -43,6 +44,8 @@ pub struct WorkingState<S: StateSource> {
     hashes: BTreeMap<u64, B256>,
     last: Option<Last>,
     bytes: usize,
+    /// No fewer bytes of trie nodes are in memory; what was made anew and replaced counts twice.
+    held: usize,
     cache_bytes_max: usize,
     /// Counts batches.
     now: u32,
@@ -82,11 +85,13 @@ struct Step {
 }
 
 impl<S: StateSource> WorkingState<S> {
-    /// On top of what `source` has.
+    /// On top of what `source` has. Damage below the root is met as an error when it is read; whether the
+    /// root is right only the caller knows, who has the header of the block the source is at.
     pub fn new(source: S) -> Self {
         Self::with_cache(source, CACHE_BYTES_MAX)
     }
 
+    /// The same with another bound than [`CACHE_BYTES_MAX`].
     pub fn with_cache(source: S, cache_bytes_max: usize) -> Self {
         Self {
             source,
@@ -96,6 +101,7 @@ impl<S: StateSource> WorkingState<S> {
             hashes: BTreeMap::new(),
             last: None,
             bytes: 0,
+            held: 0,
             cache_bytes_max,
             now: 0,
         }
@@ -106,7 +112,7 @@ impl<S: StateSource> WorkingState<S> {
         let (mut steps, undo) = self.plan(diff)?;
         self.last = None;
         let mut marks = Marks::default();
-        let (root, grown) = match self.update_tries(&mut steps, &mut marks) {
+        let (root, growth) = match self.update_tries(&mut steps, &mut marks) {
             Ok(updated) => updated,
             Err(error) => {
                 self.restore_tries(marks);
@@ -114,7 +120,8 @@ impl<S: StateSource> WorkingState<S> {
             }
         };
         self.last = Some(Last { undo: undo.clone(), tries: marks, bytes: self.bytes });
-        self.bytes = self.bytes.saturating_add(grown);
+        self.bytes = self.bytes.saturating_add(growth.written);
+        self.held = self.held.saturating_add(growth.written).saturating_add(growth.read);
         for step in steps {
             self.write_account(step.address, step.after, step.is_wiped, &step.slots);
         }
@@ -170,13 +177,17 @@ impl<S: StateSource> WorkingState<S> {
     pub fn rebase(&mut self, source: S) {
         self.source = source;
         self.now = self.now.saturating_add(1);
-        let mut weight = Weight::default();
-        self.storage.values().chain(&self.accounts).for_each(|trie| trie.weigh(&mut weight));
-        let least = weight.least(self.cache_bytes_max);
-        self.storage.retain(|_, trie| trie.evict(least));
-        if let Some(trie) = &mut self.accounts {
-            trie.evict(least);
+        if self.held <= self.cache_bytes_max {
+            return;
         }
+        let mut weight = self.weight();
+        if weight.total() > self.cache_bytes_max {
+            let keep = weight.keep(self.cache_bytes_max / 2);
+            self.storage.values_mut().chain(&mut self.accounts).for_each(|trie| trie.evict(keep));
+            weight = self.weight();
+        }
+        self.storage.retain(|_, trie| trie.is_held());
+        self.held = weight.total();
     }
 
     /// Makes a block known to BLOCKHASH that the source may not have yet. Blocks above it, of a branch
@@ -187,6 +198,12 @@ impl<S: StateSource> WorkingState<S> {
         while self.hashes.len() > BLOCK_HASHES_MAX {
             self.hashes.pop_first();
         }
+    }
+
+    fn weight(&self) -> Weight {
+        let mut weight = Weight::new(self.now);
+        self.storage.values().chain(&self.accounts).for_each(|trie| trie.weigh(&mut weight));
+        weight
     }
 
     /// What a block really changes, and how to undo it. Reads only.
@@ -224,13 +241,13 @@ impl<S: StateSource> WorkingState<S> {
     }
 
     /// Storage first, since the accounts have its roots. Completes the accounts in `steps` with them.
-    fn update_tries(&mut self, steps: &mut [Step], marks: &mut Marks) -> Result<(B256, usize), StateError> {
-        let mut grown = 0_usize;
+    fn update_tries(&mut self, steps: &mut [Step], marks: &mut Marks) -> Result<(B256, Growth), StateError> {
+        let mut growth = Growth::default();
         let mut changes = Vec::with_capacity(steps.len());
         for step in steps {
             let owner = keccak256(step.address);
-            let (root, bytes) = self.update_storage(owner, step, &mut marks.storage)?;
-            grown = grown.saturating_add(bytes);
+            let (root, grown) = self.update_storage(owner, step, &mut marks.storage)?;
+            growth += grown;
             if let Some(account) = &mut step.after {
                 account.storage_root = root;
             }
@@ -243,8 +260,8 @@ impl<S: StateSource> WorkingState<S> {
             none => none.insert(Trie::new(ACCOUNTS, Trie::stored_root(&self.source, ACCOUNTS)?)),
         };
         marks.accounts = Some(trie.mark());
-        grown = grown.saturating_add(trie.update(&self.source, self.now, changes)?);
-        Ok((trie.root(), grown))
+        growth += trie.update(&self.source, self.now, changes)?;
+        Ok((trie.root(), growth))
     }
 
     fn update_storage(
@@ -252,10 +269,10 @@ impl<S: StateSource> WorkingState<S> {
         owner: B256,
         step: &Step,
         marks: &mut Vec<(Address, Mark)>,
-    ) -> Result<(B256, usize), StateError> {
+    ) -> Result<(B256, Growth), StateError> {
         let before = step.before.map_or(EMPTY_ROOT_HASH, |before| before.storage_root);
         if !step.is_wiped && step.slots.is_empty() {
-            return Ok((before, 0));
+            return Ok((before, Growth::default()));
         }
         let trie = match self.storage.entry(step.address) {
             Entry::Occupied(entry) => entry.into_mut(),
@@ -275,8 +292,8 @@ impl<S: StateSource> WorkingState<S> {
             key: Nibbles::unpack_array(&keccak256(slot.to_be_bytes::<32>())),
             value: (!value.is_zero()).then(|| alloy_rlp::encode(value).into_boxed_slice()),
         });
-        let grown = trie.update(&self.source, self.now, changes.collect())?;
-        Ok((trie.root(), grown))
+        let growth = trie.update(&self.source, self.now, changes.collect())?;
+        Ok((trie.root(), growth))
     }
 
     fn restore_tries(&mut self, marks: Marks) {
@@ -366,5 +383,9 @@ fn unrooted(account: Account) -> Account {
     Account { storage_root: EMPTY_ROOT_HASH, ..account }
 }
 
+#[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
+mod speed;
 #[cfg(test)]
 mod tests;

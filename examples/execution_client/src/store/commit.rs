@@ -2,15 +2,16 @@
 
 use alloy_trie::EMPTY_ROOT_HASH;
 use bytes::Bytes;
-use redb::{Durability, ReadableTable, WriteTransaction};
-use trunkline::chain::BlockRef;
-use trunkline::chain::verify::check_link;
+use redb::{ReadableTable, WriteTransaction};
+use trunkline::chain::{BlockRef, ChainSpec};
+use trunkline::protocols::eth::ChainStatus;
 
 use super::batch::write_state;
 use super::codec::{self, HeaderRow};
 use super::error::StoreFailure;
 use super::handle::Store;
 use super::heads::{self, Executed};
+use super::left::Left;
 use super::tables::{HEADERS, META, RECEIPTS, UNDO, meta};
 use crate::state::{BlockDiff, StateBatch};
 
@@ -39,21 +40,27 @@ impl Store {
     /// Writes executed blocks, which follow the executed head, with everything they changed together. It
     /// lasts when this returns.
     ///
-    /// Fails with [`StoreFailure::Gone`], and writes nothing, when the sync has dropped one of them, or the
-    /// head they follow, meanwhile.
+    /// Blocks that the sync dropped while they were executed are taken as well: the executed head is then
+    /// not on the stored chain, is not served, and is for [`unwind`](Self::unwind) to bring back. Fails with
+    /// [`StoreFailure::Gone`], and writes nothing, for blocks that were never stored or that are too many to
+    /// be undone.
     pub fn commit(&self, blocks: Vec<ExecutedBlock>, state: StateBatch) -> Result<(), StoreFailure> {
-        let _writing = self.writing();
+        let left = self.writing();
         let Some(last) = blocks.last().map(|last| last.block.number) else { return Ok(()) };
+        let mut heads = self.heads();
         let before = self.executed();
-        let executed = self.write(Durability::Immediate, |transaction| {
-            let executed = write_blocks(transaction, before, last, blocks)?;
+        let executed = self.write(|transaction| {
+            let served = &mut heads.served;
+            let mut going_in = Blocks { spec: &self.spec, left: &left, head: before, served };
+            going_in.write(transaction, last, blocks)?;
+            let executed = going_in.head;
             write_state(transaction, &state)?;
             put_executed(transaction, &executed)?;
             Ok(executed)
         })?;
         self.refresh()?;
-        let served = self.view().status(&self.spec, executed.block.number)?;
-        self.set_heads(heads::Heads { served, ..self.heads() }, Some(executed));
+        self.set_heads(heads);
+        self.tell(Some(executed));
         Ok(())
     }
 
@@ -61,7 +68,7 @@ impl Store {
     /// [`UNDO_MAX`] that were executed. Those that the sync dropped are among them until
     /// [`unwind`](Self::unwind).
     pub fn undo(&self, number: u64) -> Result<Option<Undo>, StoreFailure> {
-        let row = self.view().undo(number)?;
+        let row = self.read(|view| view.undo(number))?;
         Ok(row.map(|row| Undo {
             block: BlockRef { number, hash: row.block },
             parent: row.parent.block,
@@ -74,63 +81,95 @@ impl Store {
     ///
     /// Fails with [`StoreFailure::NoWayBack`] when the records do not lead to `to`.
     pub fn unwind(&self, to: BlockRef, state: StateBatch) -> Result<(), StoreFailure> {
-        let _writing = self.writing();
-        let from = self.executed().block.number;
-        let no_way = StoreFailure::NoWayBack { from, to: to.number };
-        let executed = match self.executed().block == to {
-            true => self.executed(),
-            false => {
-                match to.number.checked_add(1).map(|above| self.view().undo(above)).transpose()?.flatten() {
-                    Some(row) if row.parent.block == to && from > to.number => row.parent,
-                    _ => return Err(no_way),
-                }
-            }
-        };
-        self.write(Durability::Immediate, |transaction| {
+        let mut left = self.writing();
+        let now = self.executed();
+        let executed = if now.block == to { now } else { self.way_back(now.block.number, to)? };
+        self.write(|transaction| {
             write_state(transaction, &state)?;
             transaction.open_table(UNDO)?.retain_in::<u64, _>(to.number.saturating_add(1).., |_, _| false)?;
             put_executed(transaction, &executed)
         })?;
         let mut heads = self.heads();
         // Else the sync has dropped that one too, and what is served is lower already.
-        if self.view().hash(to.number)? == Some(to.hash) {
-            heads.served = self.view().status(&self.spec, to.number)?;
+        if self.read(|view| view.hash(to.number))? == Some(to.hash) {
+            heads.served = self.read(|view| view.status(&self.spec, to.number))?;
         }
-        self.set_heads(heads, Some(executed));
-        self.refresh()
+        left.clear();
+        self.set_heads(heads);
+        self.refresh()?;
+        self.tell(Some(executed));
+        Ok(())
     }
 }
 
-/// Writes receipts and undo records of blocks up to number `last`. The head they lead to.
-fn write_blocks(
-    transaction: &WriteTransaction,
-    before: Executed,
-    last: u64,
-    blocks: Vec<ExecutedBlock>,
-) -> Result<Executed, StoreFailure> {
-    let headers = transaction.open_table(HEADERS)?;
-    let mut receipts = transaction.open_table(RECEIPTS)?;
-    let mut undo = transaction.open_table(UNDO)?;
-    let oldest = last.saturating_sub(UNDO_MAX).saturating_add(1);
-    undo.retain_in::<u64, _>(..oldest, |_, _| false)?;
-    let mut head = before;
-    for block in blocks {
-        let number = block.block.number;
-        let row = headers.get(number)?.ok_or(StoreFailure::Gone { number })?;
-        let row = HeaderRow::read(row.value())?;
-        let facts = row.facts()?;
-        if row.hash != block.block.hash || check_link(head.block, &facts).is_err() {
-            return Err(StoreFailure::Gone { number });
+impl Store {
+    /// The head that the undo records come to at block `to`, below block `from`.
+    fn way_back(&self, from: u64, to: BlockRef) -> Result<Executed, StoreFailure> {
+        let above = to.number.saturating_add(1);
+        match self.read(|view| view.undo(above))? {
+            Some(row) if row.parent.block == to && above <= from => Ok(row.parent),
+            _ => Err(StoreFailure::NoWayBack { from, to: to.number }),
         }
-        if facts.receipts_root != EMPTY_ROOT_HASH && receipts.get(number)?.is_none() {
-            receipts.insert(number, &block.receipts[..])?;
-        }
-        if number >= oldest {
-            undo.insert(number, &codec::write_undo(row.hash, &head, block.undo)[..])?;
-        }
-        head = row.executed(&facts)?;
     }
-    Ok(head)
+}
+
+/// Executed blocks on their way in.
+struct Blocks<'a> {
+    spec: &'a ChainSpec,
+    left: &'a Left,
+    /// The block before the next one.
+    head: Executed,
+    /// The highest of them that is on the stored chain.
+    served: &'a mut ChainStatus,
+}
+
+impl Blocks<'_> {
+    /// Writes receipts and undo records of blocks up to number `last`.
+    fn write(
+        &mut self,
+        transaction: &WriteTransaction,
+        last: u64,
+        blocks: Vec<ExecutedBlock>,
+    ) -> Result<(), StoreFailure> {
+        let headers = transaction.open_table(HEADERS)?;
+        let mut receipts = transaction.open_table(RECEIPTS)?;
+        let mut undo = transaction.open_table(UNDO)?;
+        let oldest = last.saturating_sub(UNDO_MAX).saturating_add(1);
+        undo.retain_in::<u64, _>(..oldest, |_, _| false)?;
+        for block in blocks {
+            let BlockRef { number, hash } = block.block;
+            let gone = StoreFailure::Gone { number };
+            let stored = headers.get(number)?;
+            let row = stored.as_ref().map(|row| HeaderRow::read(row.value())).transpose()?;
+            let (head, parent) = match row.filter(|row| row.hash == hash) {
+                Some(row) => {
+                    let facts = row.facts()?;
+                    if facts.receipts_root != EMPTY_ROOT_HASH && receipts.get(number)?.is_none() {
+                        receipts.insert(number, &block.receipts[..])?;
+                    }
+                    *self.served = heads::status(self.spec, &facts, row.total_difficulty);
+                    (row.executed(&facts)?, facts.parent_hash)
+                }
+                None => match self.left.find(&hash) {
+                    Some(left) => (left.executed, left.parent),
+                    None => return Err(gone),
+                },
+            };
+            let follows = self.head.block.number.checked_add(1) == Some(head.block.number);
+            if head.block != block.block || !follows || parent != self.head.block.hash {
+                return Err(gone);
+            }
+            if number >= oldest {
+                undo.insert(number, &codec::write_undo(hash, &self.head, block.undo)[..])?;
+            }
+            self.head = head;
+        }
+        match self.served.latest.number.saturating_add(1) {
+            // There would be no way back to the stored chain.
+            number if number < oldest => Err(StoreFailure::Gone { number }),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn put_executed(transaction: &WriteTransaction, executed: &Executed) -> Result<(), StoreFailure> {

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use alloy_primitives::B256;
 use trunkline::sync::StoreError;
@@ -58,6 +60,7 @@ impl OpenError {
         match failure {
             StoreFailure::NoSpace => Self::NoSpace(folder),
             StoreFailure::Damaged(what) => Self::Damaged { folder, what },
+            StoreFailure::Io(error) if is_cut(&*error) => Self::Damaged { folder, what: error.to_string() },
             StoreFailure::Io(error) => Self::Io { folder, error },
             failure => Self::Io { folder, error: failure.into() },
         }
@@ -69,14 +72,15 @@ impl OpenError {
 #[non_exhaustive]
 pub enum StoreFailure {
     /// Also for everything asked after the write that found no space: the folder has to be opened again.
-    #[error("the store is full: no space left on the device")]
+    #[error("the data folder is full: no space left on the device")]
     NoSpace,
-    #[error("the store failed: {0}")]
+    #[error("the database failed: {0}")]
     Io(#[source] Box<dyn Error + Send + Sync>),
-    #[error("the store is damaged: {0}")]
+    #[error("the database is damaged: {0}")]
     Damaged(String),
-    /// The sync dropped this block, or one before it, while it was executed. Nothing was written.
-    #[error("block {number} is no longer on the stored chain")]
+    /// A block to be committed was never stored, does not follow the executed head, or is of a branch that
+    /// was left too long ago. Nothing was written.
+    #[error("block {number} is not on the stored chain")]
     Gone { number: u64 },
     /// A caller asks for what cannot be, such as a step back further than there are records of.
     #[error("no record leads from block {from} back to block {to}")]
@@ -84,8 +88,35 @@ pub enum StoreFailure {
 }
 
 impl StoreFailure {
+    /// Whether it is for want of space: the folder's fault, not the program's.
+    pub fn is_no_space(&self) -> bool {
+        matches!(self, Self::NoSpace)
+    }
+
     pub(super) fn damaged(what: impl Into<String>) -> Self {
         Self::Damaged(what.into())
+    }
+}
+
+/// Whether a write has found no space. From then on redb says only that something failed before.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Full(Arc<AtomicBool>);
+
+impl Full {
+    pub(super) fn is_full(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Keeps in mind that the disk is full, and gives that as the reason of what fails afterwards.
+    pub(super) fn note(&self, failure: impl Into<StoreFailure>) -> StoreFailure {
+        match failure.into() {
+            StoreFailure::NoSpace => {
+                self.0.store(true, Ordering::Relaxed);
+                StoreFailure::NoSpace
+            }
+            StoreFailure::Io(_) | StoreFailure::Damaged(_) if self.is_full() => StoreFailure::NoSpace,
+            failure => failure,
+        }
     }
 }
 
@@ -93,6 +124,15 @@ impl StoreFailure {
 pub(super) fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
+/// Whether the file ends too early, or does not begin as a database does.
+fn is_cut(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    match error.downcast_ref::<redb::Error>() {
+        Some(redb::Error::Io(error)) => matches!(error.kind(), UnexpectedEof | InvalidData | InvalidInput),
+        _ => false,
+    }
 }
 
 impl From<redb::Error> for StoreFailure {
@@ -123,8 +163,7 @@ from_redb!(
     redb::TableError,
     redb::DatabaseError,
     redb::TransactionError,
-    redb::CommitError,
-    redb::SetDurabilityError
+    redb::CommitError
 );
 
 impl From<alloy_rlp::Error> for StoreFailure {

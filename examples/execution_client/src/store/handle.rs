@@ -1,16 +1,17 @@
 //! The store as everyone else holds it: heads, reads, and the one way in which anything is written.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use alloy_primitives::B256;
-use redb::{Database, Durability, WriteTransaction};
+use redb::{Database, WriteTransaction};
 use tokio::sync::watch;
 use trunkline::chain::{BlockRef, ChainSpec, RawBlock};
 
 use super::dropped::Dropped;
-use super::error::StoreFailure;
+use super::error::{Full, StoreFailure};
 use super::heads::{Executed, Heads};
+use super::left::Left;
 use super::view::View;
 
 /// How much of the file redb keeps in memory, its unwritten pages included.
@@ -27,7 +28,7 @@ pub struct Store {
     pub(super) spec: Arc<ChainSpec>,
     database: Database,
     /// Held while something is written, and while the heads follow.
-    writing: Mutex<()>,
+    writing: Mutex<Left>,
     view: RwLock<Arc<View>>,
     pub(super) heads: RwLock<Heads>,
     executed: watch::Sender<Executed>,
@@ -35,8 +36,7 @@ pub struct Store {
     room: watch::Sender<bool>,
     ahead_max: AtomicU64,
     pub(super) dropped: Mutex<Dropped>,
-    /// The disk was full once: redb says only that something failed before.
-    full: AtomicBool,
+    full: Full,
 }
 
 impl Store {
@@ -73,9 +73,14 @@ impl Store {
         async move { room.wait_for(|room| *room).await.map(drop).unwrap_or_default() }
     }
 
+    /// Whether a write has found no space: whatever failed since then, in whichever words, failed for it.
+    pub fn is_full(&self) -> bool {
+        self.full.is_full()
+    }
+
     /// The canonical block with this number, if it is stored.
     pub fn block(&self, number: u64) -> Result<Option<RawBlock>, StoreFailure> {
-        self.view().block(number).map_err(|failure| self.noted(failure))
+        self.read(|view| view.block(number))
     }
 
     /// Whether nothing is missing of the receipts of this block, which is stored.
@@ -95,7 +100,8 @@ impl Store {
 impl Store {
     /// Takes up a database in which everything stands.
     pub(super) fn at_heads(database: Database, spec: Arc<ChainSpec>) -> Result<Self, StoreFailure> {
-        let view = View::of(&database)?;
+        let full = Full::default();
+        let view = View::of(&database, &full)?;
         let executed = view.executed()?;
         let stored = view.status(&spec, view.last()?)?;
         let served = view.status(&spec, view.highest_on_chain(executed)?.number)?;
@@ -111,35 +117,36 @@ impl Store {
             room: watch::Sender::new(ahead < AHEAD_MAX),
             ahead_max: AtomicU64::new(AHEAD_MAX),
             dropped: Mutex::default(),
-            full: AtomicBool::new(false),
+            full,
         })
     }
 
     /// Nothing else is written, and no head moves, while this is held.
-    pub(super) fn writing(&self) -> MutexGuard<'_, ()> {
+    pub(super) fn writing(&self) -> MutexGuard<'_, Left> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `work` in one transaction: all of it, or, when it fails, nothing of it. What is written is seen
-    /// by readers after [`refresh`](Self::refresh).
+    /// Runs `work` in one transaction: all of it, or, when it fails, nothing of it. It is on the disk when
+    /// this returns; readers see it after [`refresh`](Self::refresh).
+    ///
+    /// For blocks and receipts too: what a kill takes would have to be fetched again, and a write that takes
+    /// longer is followed by a larger one, so that the sync is not slower for it.
     pub(super) fn write<T>(
         &self,
-        durability: Durability,
         work: impl FnOnce(&WriteTransaction) -> Result<T, StoreFailure>,
     ) -> Result<T, StoreFailure> {
         let write = || {
-            let mut transaction = self.database.begin_write()?;
-            transaction.set_durability(durability)?;
+            let transaction = self.database.begin_write()?;
             let value = work(&transaction)?;
             transaction.commit()?;
             Ok(value)
         };
-        write().map_err(|failure| self.noted(failure))
+        write().map_err(|failure: StoreFailure| self.full.note(failure))
     }
 
     /// Lets readers see what has been written; the pages that only the view before saw are given back.
     pub(super) fn refresh(&self) -> Result<(), StoreFailure> {
-        let view = View::of(&self.database).map_err(|failure| self.noted(failure))?;
+        let view = View::of(&self.database, &self.full)?;
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
         Ok(())
     }
@@ -152,13 +159,19 @@ impl Store {
         *self.heads.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Moves the heads; those who follow them are told.
-    pub(super) fn set_heads(&self, heads: Heads, executed: Option<Executed>) {
+    /// Moves what is claimed and what is built on. Before [`refresh`](Self::refresh) when it goes down, after
+    /// it when it goes up: what is claimed is there to be read.
+    pub(super) fn set_heads(&self, heads: Heads) {
         *self.heads.write().unwrap_or_else(PoisonError::into_inner) = heads;
+    }
+
+    /// Tells those who follow the heads. Last of all, so that they find what they are told.
+    pub(super) fn tell(&self, executed: Option<Executed>) {
         if let Some(executed) = executed {
             self.executed.send_replace(executed);
         }
-        self.stored.send_if_modified(|stored| std::mem::replace(stored, heads.stored.latest) != *stored);
+        let now = self.heads().stored.latest;
+        self.stored.send_if_modified(|stored| std::mem::replace(stored, now) != now);
         self.note_room();
     }
 
@@ -168,16 +181,12 @@ impl Store {
         self.room.send_if_modified(|now| std::mem::replace(now, room) != room);
     }
 
-    /// Keeps in mind that the disk was full: redb calls what fails afterwards a failure before it.
-    fn noted(&self, failure: StoreFailure) -> StoreFailure {
-        match failure {
-            StoreFailure::NoSpace => {
-                self.full.store(true, Ordering::Relaxed);
-                StoreFailure::NoSpace
-            }
-            StoreFailure::Io(_) if self.full.load(Ordering::Relaxed) => StoreFailure::NoSpace,
-            failure => failure,
-        }
+    /// Reads what was written last.
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&View) -> Result<T, StoreFailure>,
+    ) -> Result<T, StoreFailure> {
+        read(&self.view()).map_err(|failure| self.full.note(failure))
     }
 
     /// A read for someone who cannot be told of a failure: it is logged, and nothing is found.
@@ -186,8 +195,8 @@ impl Store {
         what: &str,
         read: impl FnOnce(&View) -> Result<Option<T>, StoreFailure>,
     ) -> Option<T> {
-        read(&self.view()).unwrap_or_else(|failure| {
-            tracing::error!(what, error = %self.noted(failure), "cannot read the store");
+        self.read(read).unwrap_or_else(|failure| {
+            tracing::error!(what, error = %failure, "cannot read the store");
             None
         })
     }

@@ -23,6 +23,7 @@ mod error;
 mod handle;
 mod heads;
 mod identity;
+mod left;
 mod open;
 mod served;
 mod state;

@@ -25,50 +25,58 @@ impl Store {
     }
 }
 
+impl StateSnapshot {
+    fn read<T>(&self, read: impl FnOnce(&View) -> Result<T, StoreFailure>) -> Result<T, StateError> {
+        read(&self.0).map_err(|failure| self.0.full.note(failure).into())
+    }
+}
+
 impl StateView for StateSnapshot {
     fn account(&self, address: &Address) -> Result<Option<Account>, StateError> {
-        let Some(row) = self.0.accounts.get(&address.0.0).map_err(failed)? else { return Ok(None) };
-        Ok(Some(codec::read_account(row.value())?))
+        self.read(|view| {
+            let row = view.accounts.get(&address.0.0)?;
+            row.map(|row| codec::read_account(row.value())).transpose()
+        })
     }
 
     fn slot(&self, address: &Address, slot: &U256) -> Result<U256, StateError> {
-        match self.0.storage.get(&codec::slot_key(address, slot)).map_err(failed)? {
-            Some(row) => Ok(codec::read_value(row.value())?),
+        self.read(|view| match view.storage.get(&codec::slot_key(address, slot))? {
+            Some(row) => codec::read_value(row.value()),
             None => Ok(U256::ZERO),
-        }
+        })
     }
 
     fn code(&self, hash: &B256) -> Result<Bytes, StateError> {
-        match self.0.codes.get(&hash.0).map_err(failed)? {
+        self.read(|view| match view.codes.get(&hash.0)? {
             Some(row) => Ok(Bytes::copy_from_slice(row.value())),
-            None => Err(StateError::Damaged(format!("no code with hash {hash}"))),
-        }
+            None => Err(StoreFailure::Damaged(format!("no code with hash {hash}"))),
+        })
     }
 
     fn block_hash(&self, number: u64) -> Result<Option<B256>, StateError> {
-        Ok(self.0.hash(number)?)
+        self.read(|view| view.hash(number))
     }
 }
 
 impl StateSource for StateSnapshot {
     fn node(&self, key: &NodeKey) -> Result<Option<Bytes>, StateError> {
-        let row = self.0.nodes.get(&codec::node_key(key)[..]).map_err(failed)?;
-        Ok(row.map(|row| Bytes::copy_from_slice(row.value())))
+        self.read(|view| {
+            let row = view.nodes.get(&codec::node_key(key)[..])?;
+            Ok(row.map(|row| Bytes::copy_from_slice(row.value())))
+        })
     }
 
     fn slots(&self, address: &Address) -> Result<Vec<(U256, U256)>, StateError> {
         let (first, last) = codec::slot_range(address);
-        let rows = self.0.storage.range::<&[u8; 52]>(&first..=&last).map_err(failed)?;
-        rows.map(|row| {
-            let (key, value) = row.map_err(failed)?;
-            Ok((codec::slot_of(key.value()), codec::read_value(value.value())?))
+        self.read(|view| {
+            let rows = view.storage.range::<&[u8; 52]>(&first..=&last)?;
+            rows.map(|row| {
+                let (key, value) = row?;
+                Ok((codec::slot_of(key.value()), codec::read_value(value.value())?))
+            })
+            .collect()
         })
-        .collect()
     }
-}
-
-fn failed(error: redb::StorageError) -> StateError {
-    StoreFailure::from(error).into()
 }
 
 impl std::fmt::Debug for StateSnapshot {

@@ -16,8 +16,16 @@ use crate::genesis::Chain;
 use crate::state::{Account, AccountDiff, BlockDiff, NodeKey, StateBatch, StorageBatch};
 
 mod blocks;
+mod codec;
+mod crash;
+mod damage;
+mod disk;
+mod opening;
 mod reorg;
+mod script;
 mod state;
+mod threads;
+mod working;
 
 fn chain() -> Chain {
     Chain { spec: Arc::new(ChainSpec::dev()), genesis: Arc::new(Genesis::default()), is_dev: true }

@@ -8,7 +8,7 @@ use trunkline::chain::{BlockRef, ChainSpec, RawBlock};
 use trunkline::protocols::eth::ChainStatus;
 
 use super::codec::{self, HeaderRow, UndoRow};
-use super::error::StoreFailure;
+use super::error::{Full, StoreFailure};
 use super::heads::{self, Executed};
 use super::tables::{ACCOUNTS, BODIES, CODES, HEADERS, META, NODES, NUMBERS, RECEIPTS, STORAGE, UNDO, meta};
 
@@ -18,6 +18,7 @@ const NO_RECEIPTS: Bytes = Bytes::from_static(&[0xc0]);
 /// Everything as it was after one write, while later writes go on. It keeps the pages it sees from being used
 /// again, so it is held for a while, not for ever.
 pub(super) struct View {
+    pub full: Full,
     pub meta: ReadOnlyTable<&'static str, &'static [u8]>,
     pub headers: ReadOnlyTable<u64, &'static [u8]>,
     pub numbers: ReadOnlyTable<&'static [u8; 32], u64>,
@@ -31,12 +32,14 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn of(database: &Database) -> Result<Self, StoreFailure> {
-        Self::open(&database.begin_read()?)
+    pub(super) fn of(database: &Database, full: &Full) -> Result<Self, StoreFailure> {
+        let open = || Self::open(&database.begin_read()?, full.clone());
+        open().map_err(|failure| full.note(failure))
     }
 
-    fn open(transaction: &ReadTransaction) -> Result<Self, StoreFailure> {
+    fn open(transaction: &ReadTransaction, full: Full) -> Result<Self, StoreFailure> {
         Ok(Self {
+            full,
             meta: transaction.open_table(META)?,
             headers: transaction.open_table(HEADERS)?,
             numbers: transaction.open_table(NUMBERS)?,

@@ -48,7 +48,7 @@ impl Reader<'_> {
         }
         match node {
             TrieNode::Branch(node) if path.len() < KEY_NIBBLES => {
-                let mut branch = Branch::new(meta);
+                let mut branch = Branch::with_room_for(node.stack.len(), meta);
                 let nibbles = (0..16).filter(|&nibble| node.state_mask.is_bit_set(nibble));
                 for (nibble, child) in nibbles.zip(node.stack) {
                     branch.put(nibble, self.reference(child, &path)?);

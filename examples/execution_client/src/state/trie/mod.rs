@@ -24,7 +24,10 @@ use bytes::Bytes;
 use self::{codec::Reader, node::Child, update::Walk};
 use super::types::{NodeKey, StateError, StateSource};
 
-pub(super) use self::{cache::Weight, update::Change};
+pub(super) use self::{
+    cache::Weight,
+    update::{Change, Growth},
+};
 
 /// The trie of the accounts, or that of one account's storage.
 #[derive(Debug)]
@@ -94,23 +97,22 @@ impl Trie {
         self.is_dropped |= self.is_stored;
     }
 
-    /// Writes all `changes`; says about how many bytes of nodes became different from what is
-    /// committed. After an error it has to be restored.
+    /// Writes all `changes`. After an error it has to be restored.
     pub(super) fn update(
         &mut self,
         source: &dyn StateSource,
         now: u32,
         mut changes: Vec<Change>,
-    ) -> Result<usize, StateError> {
+    ) -> Result<Growth, StateError> {
         changes.sort_unstable_by_key(|change| change.key);
         changes.dedup_by_key(|change| change.key);
         let reader = Reader { source, owner: self.owner, now };
-        let mut walk = Walk { reader, gone: &mut self.gone, grown: 0 };
+        let mut walk = Walk { reader, gone: &mut self.gone, growth: Growth::default() };
         let (root, _) = walk.update(std::mem::take(&mut self.root), Nibbles::new(), &mut changes)?;
-        let grown = walk.grown;
+        let growth = walk.growth;
         self.root = root;
         self.hash = hash::root(&mut self.root);
-        Ok(grown)
+        Ok(growth)
     }
 
     /// Hands over what has to be written to the source, and takes it as written. Says whether all that

@@ -85,7 +85,7 @@ impl Node {
         const OVERHEAD: usize = 32;
         match self {
             Self::Branch(node) => {
-                OVERHEAD + size_of::<Branch>() + OVERHEAD + node.children.len() * size_of::<Child>()
+                OVERHEAD + size_of::<Branch>() + OVERHEAD + node.children.capacity() * size_of::<Child>()
             }
             Self::Extension(_) => OVERHEAD + size_of::<Extension>(),
             Self::Leaf(node) => OVERHEAD + size_of::<Leaf>() + OVERHEAD + node.value.len(),
@@ -96,6 +96,10 @@ impl Node {
 impl Branch {
     pub(super) fn new(meta: Meta) -> Self {
         Self { meta, mask: 0, children: Vec::new() }
+    }
+
+    pub(super) fn with_room_for(children: usize, meta: Meta) -> Self {
+        Self { meta, mask: 0, children: Vec::with_capacity(children) }
     }
 
     pub(super) fn len(&self) -> usize {

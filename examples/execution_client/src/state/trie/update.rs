@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use alloy_trie::Nibbles;
+use alloy_trie::{Nibbles, nodes::RlpNode};
 
 use super::{
     super::types::StateError,
@@ -23,8 +23,23 @@ pub(super) struct Walk<'a> {
     pub(super) reader: Reader<'a>,
     /// Gets the paths at which the source has a node and the trie none any more.
     pub(super) gone: &'a mut Vec<Nibbles>,
-    /// About how many bytes of nodes became different from what is committed.
-    pub(super) grown: usize,
+    pub(super) growth: Growth,
+}
+
+/// About how many bytes of nodes came into memory.
+#[derive(Debug, Default, Clone, Copy)]
+pub(in crate::state) struct Growth {
+    /// Read from the source.
+    pub(in crate::state) read: usize,
+    /// Different from what is committed.
+    pub(in crate::state) written: usize,
+}
+
+impl std::ops::AddAssign for Growth {
+    fn add_assign(&mut self, more: Self) {
+        self.read = self.read.saturating_add(more.read);
+        self.written = self.written.saturating_add(more.written);
+    }
 }
 
 impl Walk<'_> {
@@ -248,20 +263,26 @@ impl Walk<'_> {
         Ok(joined)
     }
 
-    fn load(&self, child: Child, path: Nibbles) -> Result<Option<Node>, StateError> {
+    fn load(&mut self, child: Child, path: Nibbles) -> Result<Option<Node>, StateError> {
         match child {
             Child::None => Ok(None),
-            Child::Ref(reference) => self.reader.node(&reference, path).map(Some),
+            Child::Ref(reference) => self.read(&reference, path).map(Some),
             Child::Clean(node, _) | Child::Dirty(node) => Ok(Some(node)),
         }
     }
 
     /// The same child, in memory.
-    fn loaded(&self, child: Child, path: Nibbles) -> Result<Child, StateError> {
+    fn loaded(&mut self, child: Child, path: Nibbles) -> Result<Child, StateError> {
         match child {
-            Child::Ref(reference) => Ok(Child::Clean(self.reader.node(&reference, path)?, reference)),
+            Child::Ref(reference) => Ok(Child::Clean(self.read(&reference, path)?, reference)),
             child => Ok(child),
         }
+    }
+
+    fn read(&mut self, reference: &RlpNode, path: Nibbles) -> Result<Node, StateError> {
+        let node = self.reader.node(reference, path)?;
+        self.growth += Growth { read: node.bytes(), written: 0 };
+        Ok(node)
     }
 
     fn fresh(&self, stored: bool) -> Meta {
@@ -274,7 +295,7 @@ impl Walk<'_> {
     }
 
     fn grow(&mut self, node: Node) -> Child {
-        self.grown = self.grown.saturating_add(node.bytes());
+        self.growth += Growth { read: 0, written: node.bytes() };
         Child::Dirty(node)
     }
 }

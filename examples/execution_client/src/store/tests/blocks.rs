@@ -113,7 +113,7 @@ async fn there_is_room_until_bodies_are_too_far_ahead() {
     store.append(blocks[2..4].to_vec()).unwrap();
     assert_eq!(number(&mut stored), Some(4));
 
-    let mut room = polled(store.room());
+    let mut room = polled(store.ready());
     assert!(room.is_waiting(), "4 blocks ahead");
     store.commit(vec![executed(&blocks[0])], batch(1, 0)).unwrap();
     assert!(room.is_waiting(), "3 blocks ahead");

@@ -124,6 +124,7 @@ fn blocks_that_are_not_on_the_chain_are_not_committed() {
     store.truncate(0).unwrap();
     store.append(theirs.clone()).unwrap();
     assert!(matches!(commit(&theirs[2..3]), Err(StoreFailure::Gone { number: 3 })), "on another branch");
+    assert!(matches!(commit(&ours[3..]), Err(StoreFailure::Gone { number: 4 })), "one left out");
     let unknown = BlockRef { number: 1, hash: B256::ZERO };
     assert!(matches!(store.unwind(unknown, batch(0, 0)), Err(StoreFailure::NoWayBack { .. })));
     let above = ours[3].block_ref();
