@@ -29,7 +29,7 @@ use crate::error::RequestError;
 use crate::ids::SessionId;
 use crate::offload::{self, Offload};
 
-/// So often in a row the store may refuse what follows its own head before that is an error.
+/// So often the store may refuse what follows one and the same head of its own before that is an error.
 const MOVES_MAX: u32 = 3;
 /// So many rejected blocks wait to be looked at; more have to wait before they are told.
 const REJECTIONS_MAX: usize = 16;
@@ -133,7 +133,8 @@ struct Driver<S: ?Sized> {
     requests: BTreeMap<Ticket, AbortHandle>,
     meter: Meter,
     published: Option<Instant>,
-    moves: u32,
+    /// Refusals at this head of the store.
+    moves: (Option<BlockRef>, u32),
     /// Cancelled when a delivery is not to wait for room any more.
     hurry: CancellationToken,
 }
@@ -149,7 +150,7 @@ impl<S: Source + ?Sized> Driver<S> {
             requests: BTreeMap::new(),
             meter: Meter::default(),
             published: None,
-            moves: 0,
+            moves: (None, 0),
             hurry: CancellationToken::new(),
         }
     }
@@ -288,12 +289,11 @@ impl<S: Source + ?Sized> Driver<S> {
             }
             Some(Done::Verdict(ticket, Some(verdict))) => self.plan.on_verified(now(), ticket, verdict),
             Some(Done::Stored(Some(Ok(())))) => {
-                self.moves = 0;
+                self.moves = (None, 0);
                 self.plan.on_stored(now());
             }
-            Some(Done::Stored(Some(Err(StoreError::Gap { .. })))) if self.moves < MOVES_MAX => {
+            Some(Done::Stored(Some(Err(StoreError::Gap { .. })))) if self.may_have_moved() => {
                 // The host moved the head itself: go on from where it is now.
-                self.moves += 1;
                 let start = start_of(&*self.syncer.store, &self.syncer.config);
                 self.plan.on_moved(now(), start);
             }
@@ -318,6 +318,18 @@ impl<S: Source + ?Sized> Driver<S> {
             ) => return Err(SyncError::OffloadLost),
         }
         Ok(())
+    }
+
+    /// The store refused what follows its head. A host that makes blocks itself moves it again and
+    /// again; one that stays where it is and refuses all the same is broken.
+    fn may_have_moved(&mut self) -> bool {
+        let head = self.syncer.store.head();
+        let (at, refused) = &mut self.moves;
+        if *at != head {
+            (*at, *refused) = (head, 0);
+        }
+        *refused += 1;
+        *refused <= MOVES_MAX
     }
 
     fn on_rejected(&mut self, (block, reply): Rejection) {
