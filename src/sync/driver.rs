@@ -8,7 +8,7 @@ use alloy_primitives::U256;
 use futures::StreamExt;
 use futures::future::{AbortHandle, Abortable, BoxFuture, FutureExt};
 use futures::stream::FuturesUnordered;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +29,7 @@ use crate::error::RequestError;
 use crate::ids::SessionId;
 use crate::offload::{self, Offload};
 
-/// So often the store may refuse what follows one and the same head of its own before that is an error.
+/// So often in a row the store may refuse what follows its own head before that is an error.
 const MOVES_MAX: u32 = 3;
 /// So many rejected blocks wait to be looked at; more have to wait before they are told.
 const REJECTIONS_MAX: usize = 16;
@@ -48,6 +48,7 @@ pub struct Syncer<S: ?Sized> {
     progress: watch::Sender<Progress>,
     stop: CancellationToken,
     rejections: (mpsc::Sender<Rejection>, mpsc::Receiver<Rejection>),
+    moved: Arc<Notify>,
 }
 
 impl<S: Source + ?Sized> Syncer<S> {
@@ -76,7 +77,8 @@ impl<S: Source + ?Sized> Syncer<S> {
         };
         let (progress, _) = watch::channel(progress);
         let (stop, rejections) = (CancellationToken::new(), mpsc::channel(REJECTIONS_MAX));
-        Self { source, store, offload, config: config.bounded(), progress, stop, rejections }
+        let (config, moved) = (config.bounded(), Arc::default());
+        Self { source, store, offload, config, progress, stop, rejections, moved }
     }
 
     /// To watch and stop it, before and while it runs.
@@ -85,6 +87,7 @@ impl<S: Source + ?Sized> Syncer<S> {
             progress: self.progress.subscribe(),
             stop: self.stop.clone(),
             rejections: self.rejections.0.clone(),
+            moved: self.moved.clone(),
         }
     }
 
@@ -133,8 +136,7 @@ struct Driver<S: ?Sized> {
     requests: BTreeMap<Ticket, AbortHandle>,
     meter: Meter,
     published: Option<Instant>,
-    /// Refusals at this head of the store.
-    moves: (Option<BlockRef>, u32),
+    moves: u32,
     /// Cancelled when a delivery is not to wait for room any more.
     hurry: CancellationToken,
 }
@@ -150,7 +152,7 @@ impl<S: Source + ?Sized> Driver<S> {
             requests: BTreeMap::new(),
             meter: Meter::default(),
             published: None,
-            moves: (None, 0),
+            moves: 0,
             hurry: CancellationToken::new(),
         }
     }
@@ -185,6 +187,7 @@ impl<S: Source + ?Sized> Driver<S> {
                 // Our own tasks first: their number is bounded, that of announcements is not.
                 Some(done) = self.tasks.next() => self.on_done(done)?,
                 Some(rejection) = self.syncer.rejections.1.recv() => self.on_rejected(rejection),
+                () = self.syncer.moved.notified() => self.on_host_moved(),
                 event = events.next() => match event {
                     Some(event) => self.on_event(event),
                     None => return Ok(()),
@@ -289,12 +292,13 @@ impl<S: Source + ?Sized> Driver<S> {
             }
             Some(Done::Verdict(ticket, Some(verdict))) => self.plan.on_verified(now(), ticket, verdict),
             Some(Done::Stored(Some(Ok(())))) => {
-                self.moves = (None, 0);
+                self.moves = 0;
                 self.plan.on_stored(now());
             }
-            Some(Done::Stored(Some(Err(StoreError::Gap { .. })))) if self.may_have_moved() => {
+            Some(Done::Stored(Some(Err(StoreError::Gap { .. })))) if self.moves < MOVES_MAX => {
                 // The host moved the head itself: go on from where it is now.
                 let start = start_of(&*self.syncer.store, &self.syncer.config);
+                self.moves = if start.head == self.plan.stored() { self.moves + 1 } else { 0 };
                 self.plan.on_moved(now(), start);
             }
             Some(Done::Dropped(Some(Ok(())))) => {
@@ -320,16 +324,12 @@ impl<S: Source + ?Sized> Driver<S> {
         Ok(())
     }
 
-    /// The store refused what follows its head. A host that makes blocks itself moves it again and
-    /// again; one that stays where it is and refuses all the same is broken.
-    fn may_have_moved(&mut self) -> bool {
-        let head = self.syncer.store.head();
-        let (at, refused) = &mut self.moves;
-        if *at != head {
-            (*at, *refused) = (head, 0);
+    /// The host says that it moved the head. A delivery that is under way will show it.
+    fn on_host_moved(&mut self) {
+        let start = start_of(&*self.syncer.store, &self.syncer.config);
+        if start.head != self.plan.stored() && !self.plan.is_delivering() {
+            self.plan.on_moved(now(), start);
         }
-        *refused += 1;
-        *refused <= MOVES_MAX
     }
 
     fn on_rejected(&mut self, (block, reply): Rejection) {

@@ -356,6 +356,25 @@ fn random_inputs_leave_what_a_plain_model_says() {
     }
 }
 
+#[test]
+fn one_that_comes_before_the_pool_knows_of_the_new_nonce_is_counted_by_it() {
+    let (mut random, sender) = (Random(1), Address::with_last_byte(1));
+    let mut content = Content::new(PoolLimits::default());
+    let mut insert = |content: &mut Content, nonce, account: &Account| {
+        let entry = entry(sender, nonce, &One { cost: 1, ..random_one(&mut random) });
+        let cuts = content.place(&entry, account).unwrap();
+        content.insert(entry, account, cuts);
+    };
+    let (old, new) = (bare_account((0, 300)), bare_account((1, 300)));
+    insert(&mut content, 0, &old);
+    insert(&mut content, 1, &old);
+    insert(&mut content, 2, &new);
+    let pending = |content: &Content| content.chain(&sender).map(|chain| chain.view().pending).unwrap();
+    assert_eq!(pending(&content), 2);
+    content.on_account(&sender, &new);
+    assert_eq!((pending(&content), content.totals().transactions), (2, 2));
+}
+
 /// SplitMix64.
 pub(super) struct Random(pub(super) u64);
 
