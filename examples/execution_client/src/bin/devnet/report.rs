@@ -1,4 +1,4 @@
-//! What is printed: lines on the way, a table and the last block's way at the end.
+//! What is printed: lines on the way, a table and a block's way at the end.
 
 use std::fmt;
 use std::io::Write;
@@ -135,7 +135,7 @@ impl Report {
             "nodes": Value::Object(nodes.collect()),
             "trace": {
                 "merged": self.is_kept.then(|| path.display().to_string()), "events": events,
-                "connections": links, "requests": pairs, "last_block": hops,
+                "connections": links, "requests": pairs, "way": hops,
             },
         })
     }
@@ -202,9 +202,9 @@ impl Report {
     fn way(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Merged { path, events, links, pairs, hops } = &self.merged;
         if hops.is_empty() {
-            writeln!(f, "\nthe way of the last block is not in the traces")?;
+            writeln!(f, "\nthe way of a block is not in the traces")?;
         } else {
-            writeln!(f, "\nthe way of the last block, from the three traces on one clock:")?;
+            writeln!(f, "\nthe way of the largest block, from the three traces on one clock:")?;
         }
         for hop in hops {
             writeln!(f, "  {:>8.3} ms  {:8}  {}", millis(hop.after), hop.role.name(), hop.what)?;

@@ -1,4 +1,4 @@
-//! The traces of the three nodes on one clock, as one file, and what they say of the last block's way.
+//! The traces of the three nodes on one clock, as one file, and what they say of a block's way.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
@@ -27,7 +27,7 @@ pub(crate) struct Merged {
     /// Connections that two of the nodes share, and requests that both of their ends have seen.
     pub(crate) links: usize,
     pub(crate) pairs: usize,
-    /// How the last announced block went, hop by hop. Empty if a part of it is missing.
+    /// How the largest of the announced blocks went, hop by hop. Empty if a part of it is missing.
     pub(crate) hops: Vec<Hop>,
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn merge(from: &Path, to: &Path) -> Result<Merged, Failure> {
     Ok(Merged { path, events, links: joined.links, pairs: joined.pairs, hops })
 }
 
-/// The last block that the follower was sent, backwards to the producer.
+/// The largest block that the follower was sent unasked, backwards to the producer.
 fn hops(picture: &Picture, files: &[PathBuf]) -> Result<Option<Vec<Hop>>, Failure> {
     let conns = |a: Role, b: Role| {
         let mut links = picture.links.iter();
@@ -100,8 +100,9 @@ fn hops(picture: &Picture, files: &[PathBuf]) -> Result<Option<Vec<Hop>>, Failur
     let left = |conn: u32, bytes: u64| {
         move |record: &Record| record.kind == Kind::SocketWrote && record.conn == conn && record.x >= bytes
     };
-    let Some((at_follower, got)) = last(Role::Follower, i64::MAX, &came(f_to_r))? else { return Ok(None) };
-    let bytes = got.x;
+    let Some((at_follower, bytes)) = largest(picture, &files[Role::Follower as usize], &came(f_to_r))? else {
+        return Ok(None);
+    };
     let before = |at: i64| at.saturating_add(CLOCK_ERROR_NS);
     let Some((relayed, _)) = last(Role::Relay, before(at_follower), &left(r_to_f, bytes))? else {
         return Ok(None);
@@ -127,6 +128,23 @@ fn hops(picture: &Picture, files: &[PathBuf]) -> Result<Option<Vec<Hop>>, Failur
     hops.push((at_follower, Role::Follower, "received it".to_owned()));
     let since = |at: i64| Duration::from_nanos(u64::try_from(at.saturating_sub(sent)).unwrap_or(0));
     Ok(Some(hops.into_iter().map(|(at, role, what)| Hop { role, after: since(at), what }).collect()))
+}
+
+/// When the largest announcement came that is wanted, and its bytes.
+fn largest(
+    picture: &Picture,
+    file: &Path,
+    wanted: &dyn Fn(&Record) -> bool,
+) -> Result<Option<(i64, u64)>, Failure> {
+    let offset = picture.nodes[Role::Follower as usize].offset_ns;
+    let mut found: Option<(i64, u64)> = None;
+    for line in open(file)? {
+        let Line::Event(record) = line.map_err(|error| failed(file, &error))? else { continue };
+        if wanted(&record) && found.is_none_or(|(_, bytes)| record.x > bytes) {
+            found = Some((i64::try_from(record.at).unwrap_or(i64::MAX).saturating_add(offset), record.x));
+        }
+    }
+    Ok(found)
 }
 
 fn only_file(folder: &Path) -> Result<PathBuf, Failure> {
