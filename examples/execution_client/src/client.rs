@@ -274,6 +274,10 @@ impl Client {
 
     async fn produce(&mut self) {
         let Some(producer) = &mut self.producer else { return };
+        if self.args.produce_to.is_some_and(|to| self.store.executed().block.number >= to) {
+            self.producer = None;
+            return;
+        }
         match producer.make(&self.store, &self.pool).await {
             Ok((block, transactions)) => {
                 self.node.sync().moved();
