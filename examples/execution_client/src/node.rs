@@ -17,8 +17,8 @@ use trunkline::offload::BlockingThreads;
 use trunkline::protocols::eth::Eth;
 use trunkline::sync::{EthSource, Receipts, SyncConfig, SyncError, SyncHandle, Syncer};
 use trunkline::trace::TraceConfig;
-use trunkline::transport::addr::Endpoint;
 use trunkline::transactions::{EthPeers, Transactions, TransactionsConfig, TransactionsHandle};
+use trunkline::transport::addr::Endpoint;
 use trunkline::{Config, Events, Keypair, Network, PeerAddr, PeerId, SessionId};
 
 use crate::args::{Args, ReceiptsOption};
