@@ -202,9 +202,12 @@ impl Report {
     fn way(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Merged { path, events, links, pairs, hops } = &self.merged;
         if hops.is_empty() {
-            writeln!(f, "\nthe way of a block is not in the traces")?;
+            writeln!(f, "\nno block was announced to the follower after it was connected")?;
         } else {
-            writeln!(f, "\nthe way of the largest block, from the three traces on one clock:")?;
+            writeln!(
+                f,
+                "\nthe way of the largest block that was announced, from the three traces on one clock:"
+            )?;
         }
         for hop in hops {
             writeln!(f, "  {:>8.3} ms  {:8}  {}", millis(hop.after), hop.role.name(), hop.what)?;
