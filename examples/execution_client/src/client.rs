@@ -57,6 +57,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
     let own = args.tx_file.as_deref().map(read_tx_file).transpose().map_err(Failure::unusable)?;
     let executor = Arc::new(Executor::new(&chain).map_err(Failure::unusable)?);
     node::check_listen(&args)?;
+    node::check_trace(&args)?;
     let metrics = args.metrics.map(serve_metrics).transpose()?;
     let key_file = args.key.clone().unwrap_or_else(|| args.datadir.join("key"));
     let (identity, is_new) = node::identity(&key_file)?;
@@ -202,7 +203,10 @@ impl Client {
                 },
                 Some(told) = self.hear.recv() => self.on_told(told).await,
                 event = self.events.next() => match event {
-                    Some(event) => self.on_network(event),
+                    Some(event) => {
+                        self.node.on_network(&event).await;
+                        self.on_network(event);
+                    }
                     None => return Why::Broken(Failure::failed("the network has ended")),
                 },
                 Ok(()) = progress.changed() => self.on_progress(),
