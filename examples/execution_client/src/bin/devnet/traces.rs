@@ -104,7 +104,7 @@ fn hops(picture: &Picture, files: &[PathBuf]) -> Result<Option<Vec<Hop>>, Failur
     let largest = least(Role::Follower, &|_, record| came(record, f_to_r).then_some(u64::MAX - record.x))?;
     let Some((at_follower, got)) = largest else { return Ok(None) };
     let bytes = got.x;
-    // Its write may be recorded when the other end has it already.
+    // A write is recorded when it is done: the other end may have recorded more by then.
     let wrote = |conn: u32, when: i64| {
         move |at: i64, record: &Record| {
             let is = record.kind == Kind::SocketWrote && record.conn == conn && record.x >= bytes;
@@ -116,6 +116,7 @@ fn hops(picture: &Picture, files: &[PathBuf]) -> Result<Option<Vec<Hop>>, Failur
     let at_relay = least(Role::Relay, &|at, record| before(at, relayed).filter(|_| came(record, r_to_p)))?;
     let Some((at_relay, _)) = at_relay else { return Ok(None) };
     let Some((sent, _)) = least(Role::Producer, &wrote(p_to_r, at_relay))? else { return Ok(None) };
+    let (relayed, sent) = (relayed.min(at_follower), sent.min(at_relay));
     let mut hops = vec![
         (sent, Role::Producer, format!("wrote NewBlock to the relay over libp2p, {bytes} bytes")),
         (at_relay, Role::Relay, "received it".to_owned()),
@@ -131,7 +132,6 @@ fn hops(picture: &Picture, files: &[PathBuf]) -> Result<Option<Vec<Hop>>, Failur
     }
     hops.push((relayed, Role::Relay, "had executed it, and wrote it to the follower over RLPx".to_owned()));
     hops.push((at_follower, Role::Follower, "received it".to_owned()));
-    // Never below zero: see above.
     let since = |at: i64| Duration::from_nanos(u64::try_from(at.saturating_sub(sent)).unwrap_or(0));
     Ok(Some(hops.into_iter().map(|(at, role, what)| Hop { role, after: since(at), what }).collect()))
 }
