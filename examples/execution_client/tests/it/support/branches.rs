@@ -44,6 +44,11 @@ impl Branch {
         &self.blocks[before..]
     }
 
+    /// From block 1 on.
+    pub(crate) fn blocks(&self) -> Vec<RawBlock> {
+        self.blocks.iter().map(|(block, _)| block.clone()).collect()
+    }
+
     /// What a peer serves that has all of it.
     pub(crate) fn store(&self) -> MemoryStore {
         let store = MemoryStore::new(Arc::new(ChainSpec::dev()));
