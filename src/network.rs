@@ -16,7 +16,7 @@ use crate::manager::blame::Record;
 use crate::manager::events::{Events, NetworkEvent};
 use crate::manager::home::Home;
 use crate::manager::listener::Listener;
-use crate::manager::messages::{AddStatic, Dial, Recall, Shutdown};
+use crate::manager::messages::{AddStatic, Dial, Recall, RemoveStatic, Shutdown};
 use crate::manager::table::PeerTable;
 use crate::metrics::Publisher;
 use crate::protocols::identify::{self, Identify};
@@ -91,6 +91,12 @@ impl Network {
     /// slots. The same address is only added once.
     pub async fn add_static_peer(&self, addr: PeerAddr) {
         let _ = self.inner.manager.send(AddStatic(addr)).await;
+    }
+
+    /// Takes a static peer back: its session goes on, but it is not dialled again by itself, and what
+    /// it did counts as with any other peer. Adding its address again makes it static again.
+    pub async fn remove_static_peer(&self, peer: PeerId) {
+        let _ = self.inner.manager.send(RemoveStatic(peer)).await;
     }
 
     /// The session with a peer, if there is one.

@@ -19,7 +19,7 @@ use crate::wire::DecodeError;
 use crate::wire::rlp::{Item, List};
 
 /// The least plausible size of a transaction in bytes.
-pub const TRANSACTION_BYTES_MIN: usize = 80;
+pub const TRANSACTION_BYTES_MIN: usize = 64;
 /// The least plausible size of an ommer header in bytes.
 pub const HEADER_BYTES_MIN: usize = 450;
 /// The least plausible size of a withdrawal in bytes.

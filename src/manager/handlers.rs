@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::blame::Record;
 use super::events::NetworkEvent;
 use super::messages::{
-    AddStatic, Arrived, AwaitSettled, Dial, DialEnded, Recall, Shutdown, Started, Verdict,
+    AddStatic, Arrived, AwaitSettled, Dial, DialEnded, Recall, RemoveStatic, Shutdown, Started, Verdict,
 };
 use super::{ConnectionManager, PROBE};
 use crate::disconnect::{DisconnectReason, Disconnected};
@@ -48,6 +48,14 @@ impl Handler<AddStatic> for ConnectionManager {
         {
             self.dial_static(ctx, index);
         }
+    }
+}
+
+impl Handler<RemoveStatic> for ConnectionManager {
+    type Result = ();
+
+    fn handle(&mut self, RemoveStatic(peer): RemoveStatic, _: &mut Self::Context) {
+        self.statics.remove(&peer);
     }
 }
 

@@ -25,6 +25,11 @@ pub(crate) struct Dial {
 #[rtype(result = "()")]
 pub(crate) struct AddStatic(pub(crate) PeerAddr);
 
+/// Does not stay connected to a peer any more.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct RemoveStatic(pub(crate) PeerId);
+
 /// A connection is authenticated: may it have a session?
 #[derive(Debug, Message)]
 #[rtype(result = "Verdict")]

@@ -190,7 +190,7 @@ impl ConnectionManager {
             return;
         }
         let connected = self.statics.peer(index).is_some_and(|peer| self.by_peer.contains_key(&peer));
-        if connected {
+        if connected || self.statics.is_given_up(index) {
             self.statics.on_dial_ended(index);
             return;
         }

@@ -25,14 +25,31 @@ pub(super) struct Statics {
 }
 
 impl Statics {
-    /// Adds a peer; its index. One with the same address is not added twice.
+    /// Adds a peer; its index. One with the same address is not added twice, unless it was taken back.
     pub(super) fn add(&mut self, addr: PeerAddr) -> Option<usize> {
-        if self.peers.iter().any(|known| known.addr == addr) {
-            return None;
-        }
         let peer = addr.peer;
-        self.peers.push(StaticPeer { addr, peer, backoff: Backoff::default(), busy: true, given_up: false });
-        Some(self.peers.len() - 1)
+        let known = self.peers.iter().position(|known| known.addr == addr);
+        let fresh = StaticPeer { addr, peer, backoff: Backoff::default(), busy: true, given_up: false };
+        match known {
+            Some(index) if self.peers[index].given_up => {
+                // A dial that is scheduled still is the next one.
+                let busy = std::mem::replace(&mut self.peers[index], fresh).busy;
+                (!busy).then_some(index)
+            }
+            Some(_) => None,
+            None => {
+                self.peers.push(fresh);
+                Some(self.peers.len() - 1)
+            }
+        }
+    }
+
+    /// Takes a peer back: it is an ordinary one from now on, and not dialled again by itself.
+    pub(super) fn remove(&mut self, peer: &PeerId) {
+        for known in self.peers.iter_mut().filter(|known| known.peer.as_ref() == Some(peer)) {
+            known.given_up = true;
+            known.peer = None;
+        }
     }
 
     pub(super) fn addr(&self, index: usize) -> &PeerAddr {
@@ -56,6 +73,11 @@ impl Statics {
     /// The dial of this one is over.
     pub(super) fn on_dial_ended(&mut self, index: usize) {
         self.peers[index].busy = false;
+    }
+
+    /// Whether it is not to be dialled again.
+    pub(super) fn is_given_up(&self, index: usize) -> bool {
+        self.peers[index].given_up
     }
 
     /// Never dial this peer again.
@@ -94,6 +116,21 @@ impl Statics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peer_that_was_taken_back_is_not_dialled_until_it_is_added_again() {
+        let (config, mut statics) = (BackoffConfig::default(), Statics::default());
+        let addr: PeerAddr = "/memory/7".parse().unwrap();
+        let index = statics.add(addr.clone()).unwrap();
+        let peer = PeerId::random();
+        statics.learn(index, peer);
+        statics.remove(&peer);
+        assert!(!statics.is_static(&peer));
+        assert!(statics.on_session_ended(&peer, &config, Duration::from_secs(1)).is_empty());
+        assert_eq!(statics.next_pause(index, &config, 0.5), None);
+        assert_eq!(statics.add(addr.clone()), Some(index));
+        assert_eq!(statics.add(addr), None);
+    }
 
     #[test]
     fn a_peer_that_was_reached_is_dialled_again_once_its_session_has_ended() {

@@ -8,7 +8,7 @@ use alloy_primitives::U256;
 use futures::StreamExt;
 use futures::future::{AbortHandle, Abortable, BoxFuture, FutureExt};
 use futures::stream::FuturesUnordered;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +48,7 @@ pub struct Syncer<S: ?Sized> {
     progress: watch::Sender<Progress>,
     stop: CancellationToken,
     rejections: (mpsc::Sender<Rejection>, mpsc::Receiver<Rejection>),
+    moved: Arc<Notify>,
 }
 
 impl<S: Source + ?Sized> Syncer<S> {
@@ -76,7 +77,8 @@ impl<S: Source + ?Sized> Syncer<S> {
         };
         let (progress, _) = watch::channel(progress);
         let (stop, rejections) = (CancellationToken::new(), mpsc::channel(REJECTIONS_MAX));
-        Self { source, store, offload, config: config.bounded(), progress, stop, rejections }
+        let (config, moved) = (config.bounded(), Arc::default());
+        Self { source, store, offload, config, progress, stop, rejections, moved }
     }
 
     /// To watch and stop it, before and while it runs.
@@ -85,6 +87,7 @@ impl<S: Source + ?Sized> Syncer<S> {
             progress: self.progress.subscribe(),
             stop: self.stop.clone(),
             rejections: self.rejections.0.clone(),
+            moved: self.moved.clone(),
         }
     }
 
@@ -184,6 +187,7 @@ impl<S: Source + ?Sized> Driver<S> {
                 // Our own tasks first: their number is bounded, that of announcements is not.
                 Some(done) = self.tasks.next() => self.on_done(done)?,
                 Some(rejection) = self.syncer.rejections.1.recv() => self.on_rejected(rejection),
+                () = self.syncer.moved.notified() => self.on_host_moved(),
                 event = events.next() => match event {
                     Some(event) => self.on_event(event),
                     None => return Ok(()),
@@ -293,8 +297,8 @@ impl<S: Source + ?Sized> Driver<S> {
             }
             Some(Done::Stored(Some(Err(StoreError::Gap { .. })))) if self.moves < MOVES_MAX => {
                 // The host moved the head itself: go on from where it is now.
-                self.moves += 1;
                 let start = start_of(&*self.syncer.store, &self.syncer.config);
+                self.moves = if start.head == self.plan.stored() { self.moves + 1 } else { 0 };
                 self.plan.on_moved(now(), start);
             }
             Some(Done::Dropped(Some(Ok(())))) => {
@@ -318,6 +322,14 @@ impl<S: Source + ?Sized> Driver<S> {
             ) => return Err(SyncError::OffloadLost),
         }
         Ok(())
+    }
+
+    /// The host says that it moved the head. A delivery that is under way will show it.
+    fn on_host_moved(&mut self) {
+        let start = start_of(&*self.syncer.store, &self.syncer.config);
+        if start.head != self.plan.stored() && !self.plan.is_delivering() {
+            self.plan.on_moved(now(), start);
+        }
     }
 
     fn on_rejected(&mut self, (block, reply): Rejection) {

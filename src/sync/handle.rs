@@ -1,6 +1,8 @@
 //! What a host holds of a running sync, and why one ends before its time.
 
-use tokio::sync::{mpsc, oneshot, watch};
+use std::sync::Arc;
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::progress::Progress;
@@ -17,6 +19,7 @@ pub struct SyncHandle {
     pub(super) progress: watch::Receiver<Progress>,
     pub(super) stop: CancellationToken,
     pub(super) rejections: mpsc::Sender<Rejection>,
+    pub(super) moved: Arc<Notify>,
 }
 
 impl SyncHandle {
@@ -36,6 +39,13 @@ impl SyncHandle {
     /// taking is finished. Calling it again does nothing.
     pub fn stop(&self) {
         self.stop.cancel();
+    }
+
+    /// Says that the host itself has changed the head of the store, as one that makes blocks does: the
+    /// sync looks again and goes on from there. Without it the sync finds out when it next delivers,
+    /// having fetched blocks that are there. Several calls are merged; nothing waits.
+    pub fn moved(&self) {
+        self.moved.notify_one();
     }
 
     /// Says that a block in the store is invalid although header and body fit each other: an

@@ -309,6 +309,16 @@ impl SyncPlan {
         }
     }
 
+    /// The head of the store, as far as it is known.
+    pub(super) fn stored(&self) -> Option<BlockRef> {
+        self.stored
+    }
+
+    /// Whether the store is taking blocks, or dropping some.
+    pub(super) fn is_delivering(&self) -> bool {
+        self.window.is_storing() || self.is_rejecting()
+    }
+
     /// Whether there is a block to build on.
     pub(super) fn is_rooted(&self) -> bool {
         self.stored.is_some() || !self.window.is_empty()

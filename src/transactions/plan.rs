@@ -4,7 +4,7 @@
 //! of each peer that has it), asked of one peer, or before the pool. What the pool refuses or takes is
 //! forgotten here; what fails on the way is asked of the next peer that announced it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Instant;
 
 use alloy_primitives::B256;
@@ -307,13 +307,14 @@ pub(super) fn offence(transaction: &PooledTransaction, said: Option<PooledHash>)
     (!is_of_size(transaction.encoded.len() as u64, &said)).then_some(Offence::Size)
 }
 
-/// Takes what is outdated out of a queue.
+/// Takes what is outdated, or there twice, out of a queue.
 fn tidy(queue: &mut VecDeque<B256>, wants: &mut Wants, session: SessionId) {
+    let mut seen = HashSet::new();
     queue.retain(|hash| {
         let waits = wants.waits_for(hash, session).is_some();
         if !waits {
             wants.unqueued(hash, session);
         }
-        waits
+        waits && seen.insert(*hash)
     });
 }

@@ -164,6 +164,28 @@ impl Wants {
         self.by_hash.remove(hash);
     }
 
+    /// Whatever waits is in the queue of somebody who is there, and only these are asked for.
+    #[cfg(test)]
+    pub(super) fn check(
+        &self,
+        asked: &std::collections::BTreeSet<B256>,
+        is_queued: impl Fn(SessionId, &B256) -> bool,
+    ) {
+        for (hash, want) in &self.by_hash {
+            assert!(want.holders.len() <= HOLDERS_MAX);
+            match want.stage {
+                Stage::Waiting => {
+                    assert!(!want.holders.is_empty(), "{hash} waits for nobody");
+                    for holder in &want.holders {
+                        assert!(holder.queued && is_queued(holder.session, hash), "{hash} of {holder:?}");
+                    }
+                }
+                Stage::Asked => assert!(asked.contains(hash), "{hash} is asked of nobody"),
+                Stage::Checked => {}
+            }
+        }
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.by_hash.len()

@@ -80,6 +80,9 @@ pub struct Args {
     /// Signs so many transfers for each block made; with --produce. Default: none.
     #[arg(long, value_name = "N", requires = "produce", default_value_t = 0)]
     pub transfers: u32,
+    /// Makes no block above this number, and goes on serving; with --produce. Default: no end.
+    #[arg(long, value_name = "N", requires = "produce")]
+    pub produce_to: Option<u64>,
     /// Identity: 64 hex digits; made if missing. Default: `key` in the data folder.
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,

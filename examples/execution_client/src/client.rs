@@ -30,7 +30,7 @@ use crate::pooling::Pooling;
 use crate::producer::{ProduceError, Producer};
 use crate::report::{End, Event, Output, StageSum};
 use crate::state::{MemorySource, StateBatch, StateError, WorkingState};
-use crate::store::{Store, StoreFailure};
+use crate::store::Store;
 
 /// How far bodies may be ahead of execution. What is further is not fetched.
 const AHEAD_MAX: u64 = 4_096;
@@ -57,6 +57,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
     let own = args.tx_file.as_deref().map(read_tx_file).transpose().map_err(Failure::unusable)?;
     let executor = Arc::new(Executor::new(&chain).map_err(Failure::unusable)?);
     node::check_listen(&args)?;
+    node::check_trace(&args)?;
     let metrics = args.metrics.map(serve_metrics).transpose()?;
     let key_file = args.key.clone().unwrap_or_else(|| args.datadir.join("key"));
     let (identity, is_new) = node::identity(&key_file)?;
@@ -189,17 +190,23 @@ impl Client {
                 () = stop.cancelled() => return Why::Signal,
                 () = after(begun, ttl) => return Why::Ttl,
                 () = after(begun, timeout) => return Why::Timeout(timeout.unwrap_or_default()),
-                ended = join(&mut self.executing) => return Why::Broken(broken(ended)),
+                ended = join(&mut self.executing) => return Why::Broken(self.broken(ended)),
                 ended = self.node.sync_ended() => match ended {
                     // The trusted head is stored; execution goes on.
                     Ok(()) => {}
                     // The pipeline knows more about it.
                     Err(SyncError::TrustedRejected { .. }) => {}
-                    Err(error) => return Why::Broken(Failure::failed(format!("the sync has failed: {error}"))),
+                    Err(error) => {
+                        let why = format!("the sync has failed: {error}");
+                        return Why::Broken(failure(&self.args, &self.store, why));
+                    }
                 },
                 Some(told) = self.hear.recv() => self.on_told(told).await,
                 event = self.events.next() => match event {
-                    Some(event) => self.on_network(event),
+                    Some(event) => {
+                        self.node.on_network(&event).await;
+                        self.on_network(event);
+                    }
                     None => return Why::Broken(Failure::failed("the network has ended")),
                 },
                 Ok(()) = progress.changed() => self.on_progress(),
@@ -267,8 +274,15 @@ impl Client {
 
     async fn produce(&mut self) {
         let Some(producer) = &mut self.producer else { return };
+        if self.args.produce_to.is_some_and(|to| self.store.executed().block.number >= to) {
+            self.producer = None;
+            return;
+        }
         match producer.make(&self.store, &self.pool).await {
-            Ok((block, transactions)) => self.tell(Event::Produced { block, transactions }),
+            Ok((block, transactions)) => {
+                self.node.sync().moved();
+                self.tell(Event::Produced { block, transactions });
+            }
             // The next one is made on whatever moved it.
             Err(ProduceError::Moved) => {}
             Err(error) => self.tell(Event::Error(format!("no block was made: {error}"))),
@@ -342,7 +356,7 @@ impl Client {
                         Told::Unwound { .. } | Told::Bad { .. } => {}
                     },
                     ended = &mut *executing => {
-                        result = ended.map_err(Failure::failed).and_then(|ended| ended.map_err(failed));
+                        result = ended.map_err(Failure::failed).and_then(|ended| ended.map_err(|error| failure(&self.args, &self.store, error)));
                         break;
                     }
                 }
@@ -354,6 +368,15 @@ impl Client {
             self.on_network(event);
         }
         result
+    }
+
+    /// What the pipeline ends with by itself is never good.
+    fn broken(&self, ended: Result<Result<(), PipelineError>, tokio::task::JoinError>) -> Failure {
+        match ended {
+            Ok(Ok(())) => Failure::failed("execution has ended"),
+            Ok(Err(error)) => failure(&self.args, &self.store, error),
+            Err(error) => Failure::failed(format!("execution has died: {error}")),
+        }
     }
 
     fn verdict(&self, why: Why) -> Result<(), Failure> {
@@ -405,6 +428,14 @@ impl Client {
     }
 }
 
+/// A disk that takes nothing more is the folder's fault, whatever it was that failed over it.
+fn failure(args: &Args, store: &Store, error: impl std::fmt::Display) -> Failure {
+    match store.is_full() {
+        true => Failure::unusable(format!("{}: full: no space left on the device", args.datadir.display())),
+        false => Failure::failed(error),
+    }
+}
+
 fn transactions_of(counts: &TransactionCounts) -> Vec<(&'static str, u64)> {
     vec![
         ("heard", counts.heard),
@@ -417,23 +448,6 @@ fn transactions_of(counts: &TransactionCounts) -> Vec<(&'static str, u64)> {
         ("sent", counts.sent),
         ("dropped", counts.dropped),
     ]
-}
-
-/// What the pipeline ends with by itself is never good.
-fn broken(ended: Result<Result<(), PipelineError>, tokio::task::JoinError>) -> Failure {
-    match ended {
-        Ok(Ok(())) => Failure::failed("execution has ended"),
-        Ok(Err(error)) => failed(error),
-        Err(error) => Failure::failed(format!("execution has died: {error}")),
-    }
-}
-
-/// A disk that takes nothing more is the folder's fault.
-fn failed(error: PipelineError) -> Failure {
-    match &error {
-        PipelineError::Store(StoreFailure::NoSpace) => Failure::unusable(error),
-        _ => Failure::failed(error),
-    }
 }
 
 async fn after(begun: Instant, time: Option<Duration>) {

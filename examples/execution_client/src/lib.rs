@@ -20,5 +20,6 @@ pub mod pooling;
 pub mod producer;
 pub mod report;
 pub mod signals;
+pub mod start;
 pub mod state;
 pub mod store;

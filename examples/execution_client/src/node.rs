@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio_util::task::AbortOnDropHandle;
 use trunkline::chain::RawBlock;
+use trunkline::disconnect::Side;
 use trunkline::discovering::Discovering;
 use trunkline::discovery::DiscoveryConfig;
 use trunkline::error::StartError;
@@ -17,9 +17,13 @@ use trunkline::offload::BlockingThreads;
 use trunkline::protocols::eth::Eth;
 use trunkline::sync::{EthSource, Receipts, SyncConfig, SyncError, SyncHandle, Syncer};
 use trunkline::trace::TraceConfig;
-use trunkline::transactions::{EthPeers, Transactions, TransactionsConfig, TransactionsHandle};
+use trunkline::transactions::{
+    EthPeers, Transactions, TransactionsConfig, TransactionsError, TransactionsHandle,
+};
 use trunkline::transport::addr::Endpoint;
-use trunkline::{Config, Events, Keypair, Network, PeerAddr, PeerId, SessionId};
+use trunkline::{
+    Config, DisconnectReason, Events, Keypair, Network, NetworkEvent, PeerAddr, PeerId, SessionId,
+};
 
 use crate::args::{Args, ReceiptsOption};
 use crate::failure::Failure;
@@ -39,7 +43,7 @@ pub struct Node {
     sync: SyncHandle,
     syncing: Option<JoinHandle<Result<(), SyncError>>>,
     transactions: TransactionsHandle,
-    _spreading: AbortOnDropHandle<()>,
+    spreading: Option<JoinHandle<Result<(), TransactionsError>>>,
     discovering: Option<Discovering>,
 }
 
@@ -71,9 +75,7 @@ impl Node {
         let mut node = Self {
             sync,
             transactions,
-            _spreading: AbortOnDropHandle::new(tokio::spawn(async move {
-                let _ = spreading.run().await;
-            })),
+            spreading: Some(tokio::spawn(spreading.run())),
             syncing: Some(tokio::spawn(syncer.run())),
             network,
             eth,
@@ -105,6 +107,18 @@ impl Node {
     /// Peers that come and go; the first caller hears everything since the start.
     pub fn events(&self) -> Events {
         self.network.events()
+    }
+
+    /// A peer that was named on the command line and sent bad data is not dialled again, unless nobody
+    /// else is left: the network alone would go on dialling it, as the user's word is.
+    pub async fn on_network(&self, event: &NetworkEvent) {
+        if let NetworkEvent::PeerDown { peer, ended, .. } = event
+            && ended.reason == DisconnectReason::BadData
+            && ended.side == Side::Local
+            && !self.network.peers().is_empty()
+        {
+            self.network.remove_static_peer(*peer).await;
+        }
     }
 
     pub fn id(&self) -> PeerId {
@@ -169,8 +183,12 @@ impl Node {
             discovering.shutdown().await;
         }
         self.sync.stop();
+        self.transactions.stop();
         if let Some(syncing) = self.syncing.take() {
             let _ = syncing.await;
+        }
+        if let Some(spreading) = self.spreading.take() {
+            let _ = spreading.await;
         }
         self.network.shutdown().await;
     }
@@ -184,6 +202,16 @@ pub fn check_listen(args: &Args) -> Result<(), Failure> {
             .map_err(|error| Failure::unusable(format!("cannot listen at {addr}: {error}")))?;
     }
     Ok(())
+}
+
+/// Whether the folder for the trace is there or can be made: looked at before anything is written.
+pub fn check_trace(args: &Args) -> Result<(), Failure> {
+    let Some(folder) = &args.trace else { return Ok(()) };
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if folder.is_dir() || !folder.exists() && above.is_dir() {
+        return Ok(());
+    }
+    Err(Failure::unusable(format!("--trace {}: not a folder, and none can be made there", folder.display())))
 }
 
 /// Reads the identity, or makes one. The file is written only by [`save_identity`].
@@ -204,7 +232,8 @@ pub fn save_identity(path: &Path, identity: &Keypair) -> Result<(), Failure> {
 
 fn trace(args: &Args, identity: &Keypair) -> Result<TraceConfig, Failure> {
     let Some(folder) = &args.trace else { return Ok(TraceConfig::default()) };
-    std::fs::create_dir_all(folder)
+    std::fs::create_dir(folder)
+        .or_else(|error| if folder.is_dir() { Ok(()) } else { Err(error) })
         .map_err(|error| Failure::unusable(format!("{}: {error}", folder.display())))?;
     Ok(TraceConfig::default().in_folder(folder, &identity.public().to_peer_id().to_string()))
 }

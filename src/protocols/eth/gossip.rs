@@ -98,7 +98,7 @@ impl Encode for Transactions {
 }
 
 impl Decode for Transactions {
-    /// A transaction takes about 300 bytes in memory: at most four times its RLP.
+    /// A transaction takes about 300 bytes in memory: at most five times its RLP.
     fn decode(bytes: &mut Bytes) -> Result<Self, DecodeError> {
         let encoded = take_item(bytes)?;
         each(List::whole(&encoded)?, TRANSACTION_BYTES_MIN, |item| typed(item.encoded(), "transaction"))

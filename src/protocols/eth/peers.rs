@@ -125,13 +125,13 @@ impl PeerTable {
         self.lock().values().map(|entry| entry.peer).collect()
     }
 
-    /// Gives the same bytes to every peer of at least this version. Returns how many took them.
-    pub(super) fn broadcast(&self, message: &Payload, version_min: u32) -> usize {
+    /// Gives the same bytes to every peer that wants them. Returns how many took them.
+    pub(super) fn broadcast(&self, message: &Payload, wants: impl Fn(&EthPeer) -> bool) -> usize {
         // Sent without the lock: an outlet may end its session, which comes back here.
         let outlets: Vec<_> = self
             .lock()
             .values()
-            .filter(|entry| entry.peer.version >= version_min)
+            .filter(|entry| wants(&entry.peer))
             .map(|entry| entry.outlet.clone())
             .collect();
         outlets.iter().filter(|outlet| outlet.send(message.clone())).count()

@@ -108,7 +108,7 @@ impl Eth {
             return 0;
         }
         let message = NewBlock { block: block.clone(), total_difficulty };
-        self.peers.broadcast(&payload(code::NEW_BLOCK, &message), 0)
+        self.peers.broadcast(&payload(code::NEW_BLOCK, &message), |peer| peer.claim.head != block.hash)
     }
 
     /// Tells every peer from eth/69 on what we serve now. Returns how many it was queued for.
@@ -116,7 +116,7 @@ impl Eth {
         let now = self.chain.status();
         *self.announced.lock().unwrap_or_else(PoisonError::into_inner) = now.latest.number;
         let message = BlockRangeUpdate { earliest: now.earliest, latest: now.latest };
-        self.peers.broadcast(&payload(code::BLOCK_RANGE_UPDATE, &message), ETH_69)
+        self.peers.broadcast(&payload(code::BLOCK_RANGE_UPDATE, &message), |peer| peer.version >= ETH_69)
     }
 
     /// Does the same if the head has risen by 32 blocks since the last time, or moved back. To be

@@ -3,6 +3,7 @@
 mod bounds;
 mod fetch;
 mod share;
+mod storm;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};

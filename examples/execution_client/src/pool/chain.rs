@@ -27,6 +27,12 @@ enum Class {
 
 impl Rank {
     pub(super) const LOCAL: Self = Self { class: Class::Local, price: i128::MAX };
+
+    /// The rank of a pending one that comes `i`-th, after one with this rank.
+    pub(super) fn after(before: Option<Self>, i: usize, tip: i128, share: usize) -> Self {
+        let price = before.map_or(tip, |before| before.price.min(tip));
+        Self { class: class(i, usize::MAX, share), price }
+    }
 }
 
 /// What a sender has here. Those from the account's nonce on without a gap are pending, others are
@@ -37,19 +43,34 @@ pub(super) struct SenderChain {
     pub(super) nonce: u64,
     pub(super) balance: U256,
     pub(super) entries: BTreeMap<u64, Arc<Entry>>,
+    /// How many are pending, and what all can cost: counted once for all that ask.
+    pub(super) pending: usize,
+    pub(super) cost: U256,
     /// The rank of the last one, as it stands in the index of all; `None` if it stays.
     pub(super) rank: Option<Rank>,
 }
 
 impl SenderChain {
     pub(super) fn view(&self) -> ChainView<'_> {
-        ChainView { nonce: self.nonce, entries: &self.entries }
+        let Self { nonce, pending, cost, ref entries, .. } = *self;
+        ChainView { nonce, pending, cost, entries }
+    }
+
+    /// As it will be when the account's nonce is this.
+    pub(super) fn view_at(&self, nonce: u64) -> ChainView<'_> {
+        if nonce == self.nonce { self.view() } else { ChainView::of(nonce, &self.entries) }
+    }
+
+    /// To be called after every change of the nonce or the transactions.
+    pub(super) fn count(&mut self) {
+        let ChainView { pending, cost, .. } = ChainView::of(self.nonce, &self.entries);
+        (self.pending, self.cost) = (pending, cost);
     }
 
     /// What the account, after a change of the head, does not bear: nonces that are used, all from the
     /// first that it cannot pay, and blobs that would wait for an earlier one.
     pub(super) fn unfit(&self) -> Vec<u64> {
-        let next = self.view().next_nonce();
+        let next = ChainView::of(self.nonce, &self.entries).next_nonce();
         let mut left = Some(self.balance);
         let mut unfit = Vec::new();
         for (nonce, entry) in &self.entries {
@@ -72,33 +93,41 @@ impl SenderChain {
 pub(super) struct ChainView<'a> {
     pub(super) nonce: u64,
     pub(super) entries: &'a BTreeMap<u64, Arc<Entry>>,
+    /// How many are pending.
+    pub(super) pending: usize,
+    /// What all can cost whose nonces are not used.
+    cost: U256,
 }
 
 impl<'a> ChainView<'a> {
+    pub(super) fn of(nonce: u64, entries: &'a BTreeMap<u64, Arc<Entry>>) -> Self {
+        let unused = || entries.range(nonce..);
+        let pending = unused().zip(nonce..).take_while(|((nonce, _), due)| *nonce == due).count();
+        let cost = unused().fold(U256::ZERO, |sum, (_, entry)| sum.saturating_add(entry.cost));
+        Self { nonce, entries, pending, cost }
+    }
+
     /// Those that could be in the next block, in order.
     pub(super) fn pending(self) -> impl Iterator<Item = &'a Arc<Entry>> {
-        let due = self.nonce..;
-        let kept = self.entries.range(self.nonce..).zip(due);
-        kept.take_while(|((nonce, _), due)| *nonce == due).map(|((_, entry), _)| entry)
+        self.entries.range(self.nonce..).take(self.pending).map(|(_, entry)| entry)
     }
 
     /// The nonce after the pending ones.
     pub(super) fn next_nonce(self) -> u64 {
-        self.nonce.saturating_add(self.pending().count() as u64)
+        self.nonce.saturating_add(self.pending as u64)
     }
 
     /// What all but the one with this nonce can cost.
     pub(super) fn cost_without(self, nonce: u64) -> U256 {
-        let others = self.entries.range(self.nonce..).filter(|(other, _)| **other != nonce);
-        others.fold(U256::ZERO, |sum, (_, entry)| sum.saturating_add(entry.cost))
+        let its = self.entries.get(&nonce).filter(|_| nonce >= self.nonce);
+        self.cost.saturating_sub(its.map_or(U256::ZERO, |entry| entry.cost))
     }
 
     /// The ranks in the order of nonces. They never rise: taking from the end takes the least wanted.
     pub(super) fn ranks(self, base_fee: u64, share: usize) -> impl Iterator<Item = Rank> {
-        let pending = self.pending().count();
         self.entries.values().enumerate().scan(i128::MAX, move |price, (i, entry)| {
             *price = (*price).min(entry.tip_at(base_fee));
-            Some(Rank { class: class(i, pending, share), price: *price })
+            Some(Rank { class: class(i, self.pending, share), price: *price })
         })
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256};
+use alloy_trie::KECCAK_EMPTY;
 
 use super::chain::{ChainView, Rank, SenderChain};
 use super::entry::Entry;
@@ -48,8 +49,8 @@ impl Content {
             return Err(Refusal::NonceUsed { nonce: entry.nonce, next: account.nonce });
         }
         let none = BTreeMap::new();
-        let entries = self.chains.get(&entry.sender).map_or(&none, |chain| &chain.entries);
-        let chain = ChainView { nonce: account.nonce, entries };
+        let chain = self.chains.get(&entry.sender).map(|chain| chain.view_at(account.nonce));
+        let chain = chain.unwrap_or_else(|| ChainView::of(account.nonce, &none));
         let old = chain.entries.get(&entry.nonce);
         match old {
             Some(old) => {
@@ -60,7 +61,7 @@ impl Content {
                     return Err(Refusal::Underpriced { percent });
                 }
             }
-            None => self.check_new(entry, chain)?,
+            None => self.check_new(entry, chain, account)?,
         }
         let needed = chain.cost_without(entry.nonce).saturating_add(entry.cost);
         if needed > account.balance {
@@ -71,6 +72,9 @@ impl Content {
         if let Some(old) = old {
             totals.subtract(old);
         }
+        if totals.fit(&self.limits) {
+            return Ok(Cuts::new());
+        }
         let rank = match entry.is_local {
             true => Rank::LOCAL,
             false => chain.rank_of(entry, self.base_fee, self.limits.sender_share),
@@ -80,18 +84,24 @@ impl Content {
     }
 
     /// Bounds of the sender, for a nonce that none of its transactions has.
-    fn check_new(&self, entry: &Entry, chain: ChainView<'_>) -> Result<(), Refusal> {
+    fn check_new(&self, entry: &Entry, chain: ChainView<'_>, account: &Account) -> Result<(), Refusal> {
         let kept = chain.entries.len();
-        if kept >= self.limits.sender_max {
-            return Err(Refusal::SenderFull { max: self.limits.sender_max });
+        // Contracts do not get here: code is a delegation.
+        let delegates = account.code_hash != KECCAK_EMPTY;
+        let max = if delegates { self.limits.delegating_sender_max } else { self.limits.sender_max };
+        if kept >= max {
+            return Err(Refusal::SenderFull { max });
+        }
+        let max = self.limits.sender_blobs_max;
+        if entry.has_blobs() && self.blob_senders.get(&entry.sender).is_some_and(|count| *count >= max) {
+            return Err(Refusal::SenderBlobsFull { max });
         }
         let (nonce, next) = (entry.nonce, chain.next_nonce());
         let gap = nonce.saturating_sub(next);
         if gap > self.limits.nonce_gap_max || (gap > 0 && entry.has_blobs()) {
             return Err(Refusal::NonceGap { nonce, next });
         }
-        let pending = usize::try_from(next.saturating_sub(chain.nonce)).unwrap_or(usize::MAX);
-        if gap > 0 && kept.saturating_sub(pending) >= self.limits.sender_queued_max {
+        if gap > 0 && kept.saturating_sub(chain.pending) >= self.limits.sender_queued_max {
             return Err(Refusal::SenderQueueFull { max: self.limits.sender_queued_max });
         }
         Ok(())
@@ -113,10 +123,27 @@ impl Content {
         }
         let entry = Arc::new(entry);
         self.by_hash.insert(entry.hash, Arc::clone(&entry));
-        let chain = self.chains.entry(sender).or_default();
+        let first = || SenderChain { nonce: account.nonce, ..SenderChain::default() };
+        let chain = self.chains.entry(sender).or_insert_with(first);
+        let is_next = chain.nonce == account.nonce
+            && chain.entries.len() == chain.pending
+            && chain.view().next_nonce() == entry.nonce
+            && !entry.is_local
+            && (chain.rank.is_some() || chain.entries.is_empty());
         (chain.nonce, chain.balance) = (account.nonce, account.balance);
-        chain.entries.insert(entry.nonce, entry);
-        self.settle(&sender);
+        chain.entries.insert(entry.nonce, Arc::clone(&entry));
+        if !is_next {
+            return self.settle(&sender);
+        }
+        // The common case: nothing that was there changes, and a long chain is not gone through.
+        let (tip, share) = (entry.tip_at(self.base_fee), self.limits.sender_share);
+        let before = chain.rank.replace(Rank::after(chain.rank, chain.pending, tip, share));
+        chain.pending += 1;
+        chain.cost = chain.cost.saturating_add(entry.cost);
+        if let Some(before) = before {
+            self.tails.remove(&(before, sender));
+        }
+        self.tails.extend(chain.rank.map(|rank| (rank, sender)));
     }
 
     /// The sender's account is like this now: what it does not bear goes.
@@ -191,6 +218,7 @@ impl Content {
             self.chains.remove(sender);
             return;
         }
+        chain.count();
         let view = chain.view();
         if view.kept_for_local() < view.entries.len() {
             chain.rank = view.ranks(self.base_fee, self.limits.sender_share).last();

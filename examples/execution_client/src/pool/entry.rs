@@ -24,7 +24,7 @@ pub(super) struct Entry {
     pub(super) blobs: u64,
     /// The most it can take from its sender.
     pub(super) cost: U256,
-    /// As peers hand it on.
+    /// As peers hand it on; a copy of its own, which trunkline sees to, not a part of a message.
     pub(super) encoded: Bytes,
     /// The part of `encoded` that blocks have.
     pub(super) plain_bytes: usize,
@@ -50,11 +50,6 @@ impl Entry {
             plain_bytes: decoded.plain_bytes,
             is_local,
         }
-    }
-
-    /// Copies its bytes: what a peer sent is a part of a message, which would be kept whole.
-    pub(super) fn leave_message(&mut self) {
-        self.encoded = Bytes::copy_from_slice(&self.encoded);
     }
 
     /// Itself, as blocks have it. It decoded once, so it does again.

@@ -21,6 +21,11 @@ pub struct PoolLimits {
     pub sender_share: usize,
     /// Transactions of one sender that wait for an earlier one; one more is refused.
     pub sender_queued_max: usize,
+    /// Blob transactions of one sender; one more is refused. Sixteen, as geth has it.
+    pub sender_blobs_max: usize,
+    /// Transactions of one sender whose account runs another's code (EIP-7702); one more is refused.
+    /// Anybody may empty such an account, and with it its chain of transactions here.
+    pub delegating_sender_max: usize,
     /// How far a nonce may be ahead of the sender's next free one. Blob transactions may not at all.
     pub nonce_gap_max: u64,
     /// The least tip in wei. One, as geth has it: who pays nothing costs nothing to flood with.
@@ -31,7 +36,7 @@ pub struct PoolLimits {
     pub replace_blob_percent: u128,
     /// Bytes of one transaction, what belongs to its blobs left out.
     pub transaction_bytes_max: usize,
-    /// Hashes remembered of transactions refused lately or mined; the one longest unused is forgotten.
+    /// Hashes remembered of transactions refused lately or mined; the oldest is forgotten.
     pub recent_max: usize,
     /// Bytes of blob transactions kept after they were mined, for a reorg; the oldest is dropped.
     pub mined_blob_bytes_max: usize,
@@ -47,6 +52,8 @@ impl Default for PoolLimits {
             sender_max: 2_560,
             sender_share: 64,
             sender_queued_max: 64,
+            sender_blobs_max: 16,
+            delegating_sender_max: 16,
             nonce_gap_max: 64,
             tip_min: 1,
             replace_percent: 10,

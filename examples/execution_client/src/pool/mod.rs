@@ -256,7 +256,7 @@ impl Pool {
 
     /// Keeps a transaction if its sender's account and the room there is allow it.
     fn admit(&self, candidate: Candidate<'_>) -> Result<B256, Refusal> {
-        let Candidate { mut sidecar, mut entry } = candidate;
+        let Candidate { mut sidecar, entry } = candidate;
         let hash = entry.hash;
         for _ in 0..HEAD_MOVES_MAX {
             let view = self.view().ok_or(Refusal::NoHead)?;
@@ -266,7 +266,6 @@ impl Pool {
                 self.lock().content.place(&entry, &account)?;
                 sidecar.check_proofs()?;
             }
-            entry.leave_message();
             let mut inner = self.lock();
             if inner.is_at(&view) {
                 let cuts = inner.content.place(&entry, &account)?;

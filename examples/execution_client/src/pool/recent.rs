@@ -7,7 +7,7 @@ use lru::LruCache;
 
 use super::refusal::Remember;
 
-/// Hashes of transactions refused lately, or mined. Bounded: the one longest unused is forgotten.
+/// Hashes of transactions refused lately, or mined. Bounded: the oldest is forgotten.
 #[derive(Debug)]
 pub(super) struct Recent {
     /// With the head that the memory is for; `None` for all heads.

@@ -86,6 +86,8 @@ pub enum Refusal {
     Underpriced { percent: u128 },
     #[error("the sender has {max} transactions here")]
     SenderFull { max: usize },
+    #[error("the sender has {max} blob transactions here")]
+    SenderBlobsFull { max: usize },
     #[error("the sender has {max} transactions that wait for an earlier one")]
     SenderQueueFull { max: usize },
     #[error("the pool is full of better ones")]

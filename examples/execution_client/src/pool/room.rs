@@ -33,6 +33,10 @@ impl Totals {
         self.blob_bytes = self.blob_bytes.saturating_sub(entry.blob_bytes());
     }
 
+    pub(super) fn fit(&self, limits: &PoolLimits) -> bool {
+        !self.too_much(limits) && !self.too_many_blobs(limits)
+    }
+
     fn too_much(&self, limits: &PoolLimits) -> bool {
         self.transactions > limits.transactions_max || self.bytes > limits.bytes_max
     }

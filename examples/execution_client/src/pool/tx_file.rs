@@ -11,8 +11,8 @@ use trunkline::transactions::PooledTransaction;
 use super::decode;
 use super::refusal::Refusal;
 
-/// What is read of a file at most: a hundred transactions with blobs, or half a million transfers.
-const FILE_BYTES_MAX: u64 = 128 << 20;
+/// What is read of a file at most. The pool keeps less.
+const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// Why a file of transactions cannot be used, in one line.
 #[derive(Debug, thiserror::Error)]

@@ -19,12 +19,20 @@ pub struct Output {
     head_told: Option<Instant>,
     /// A head that came too soon after another.
     head: Option<Event>,
+    progress: Option<Event>,
 }
 
 impl Output {
     pub fn new(json: bool) -> Self {
         let terminal = io::stdout().is_terminal() && io::stderr().is_terminal();
-        Self { json, bars: (!json && terminal).then(Bars::new), told: None, head_told: None, head: None }
+        Self {
+            json,
+            bars: (!json && terminal).then(Bars::new),
+            told: None,
+            head_told: None,
+            head: None,
+            progress: None,
+        }
     }
 
     /// Prints an event. Fails when nobody reads stdout any more.
@@ -45,8 +53,10 @@ impl Output {
                 }
                 let every = if self.json { TELL_EVERY } else { PLAIN_EVERY };
                 if self.told.is_some_and(|told| told.elapsed() < every) {
+                    self.progress = Some(event);
                     return Ok(());
                 }
+                self.progress = None;
                 self.told = Some(Instant::now());
             }
             Event::End(_) => {
@@ -60,8 +70,11 @@ impl Output {
         self.line(&event)
     }
 
-    /// Tells the head that was held back, if its time has come.
+    /// Tells what was held back, if its time has come.
     pub fn tick(&mut self) -> io::Result<()> {
+        if let Some(progress) = self.progress.take() {
+            self.print(progress)?;
+        }
         if self.head_told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
             self.flush()?;
         }
@@ -69,6 +82,9 @@ impl Output {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        if let Some(progress) = self.progress.take() {
+            self.line(&progress)?;
+        }
         let Some(event) = self.head.take() else { return Ok(()) };
         self.head_told = Some(Instant::now());
         self.line(&event)

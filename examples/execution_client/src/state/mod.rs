@@ -1,7 +1,7 @@
 //! State: accounts, their storage, their code, and the root that commits to all of it.
 //!
 //! Owns: what a block changes ([`BlockDiff`]), what was there before it (a `BlockDiff` as well: its
-//! undo), the trie that gives the root, and everything changed since the last commit
+//! undo), the tries that give the root, and everything changed since the last commit
 //! ([`WorkingState`]). Never: a disk, the EVM, the network. What is committed is behind
 //! [`StateSource`]; the EVM and the transaction pool read through [`StateView`].
 //!

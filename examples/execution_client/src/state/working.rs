@@ -85,11 +85,13 @@ struct Step {
 }
 
 impl<S: StateSource> WorkingState<S> {
-    /// On top of what `source` has.
+    /// On top of what `source` has. Damage below the root is met as an error when it is read; whether the
+    /// root is right only the caller knows, who has the header of the block the source is at.
     pub fn new(source: S) -> Self {
         Self::with_cache(source, CACHE_BYTES_MAX)
     }
 
+    /// The same with another bound than [`CACHE_BYTES_MAX`].
     pub fn with_cache(source: S, cache_bytes_max: usize) -> Self {
         Self {
             source,
@@ -181,12 +183,10 @@ impl<S: StateSource> WorkingState<S> {
         let mut weight = self.weight();
         if weight.total() > self.cache_bytes_max {
             let keep = weight.keep(self.cache_bytes_max / 2);
-            self.storage.retain(|_, trie| trie.evict(keep));
-            if let Some(trie) = &mut self.accounts {
-                trie.evict(keep);
-            }
+            self.storage.values_mut().chain(&mut self.accounts).for_each(|trie| trie.evict(keep));
             weight = self.weight();
         }
+        self.storage.retain(|_, trie| trie.is_held());
         self.held = weight.total();
     }
 

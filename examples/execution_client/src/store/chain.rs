@@ -18,7 +18,7 @@ use super::dropped::{self, Dropped};
 use super::error::StoreFailure;
 use super::handle::Store;
 use super::heads::{self, Heads};
-use super::left::{LEFT_MAX, LeftBlock};
+use super::left::{LEFT_MAX, Left, LeftBlock};
 use super::tables::{BODIES, HEADERS, NUMBERS, RECEIPTS};
 use super::view::View;
 
@@ -58,7 +58,7 @@ impl ChainStore for Store {
     }
 
     fn append(&self, blocks: Vec<RawBlock>) -> Result<(), StoreError> {
-        let _writing = self.writing();
+        let left = self.writing();
         let mut heads = self.heads();
         let linked = self.link(heads.stored, &blocks)?;
         let Some(last) = linked.last() else { return Ok(()) };
@@ -67,9 +67,10 @@ impl ChainStore for Store {
         // The branch that is executed may come back before anything was undone.
         heads.served =
             linked.iter().find(|status| status.latest == executed).copied().unwrap_or(heads.served);
-        self.write(|transaction| write_blocks(transaction, &blocks, &linked))?;
+        self.write(|transaction| write_blocks(transaction, &blocks, &linked, &left))?;
         self.refresh()?;
-        self.set_heads(heads, None);
+        self.set_heads(heads);
+        self.tell(None);
         Ok(())
     }
 
@@ -86,17 +87,19 @@ impl ChainStore for Store {
                 return Err(StoreFailure::NoWayBack { from: executed, to: number });
             }
             let stored = view.status(&self.spec, number)?;
-            Ok((stored, latest_above(view, number)?, left_above(view, number)?))
+            Ok((stored, latest_above(view, number)?, left_above(view, number, executed)?))
         })?;
         self.write(|transaction| remove_above(transaction, number))?;
         left.into_iter().for_each(|block| writing.push(block));
         let served = if served.latest.number > number { stored } else { served };
         // Nothing of another branch can be served before this, because nothing of it is stored.
-        self.set_heads(Heads { stored, served }, None);
+        self.set_heads(Heads { stored, served });
         let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
         gone.into_iter().for_each(|block| dropped.push(block));
         drop(dropped);
-        Ok(self.refresh()?)
+        self.refresh()?;
+        self.tell(None);
+        Ok(())
     }
 
     fn missing_receipts(&self, from: u64, to: u64) -> Vec<MissingReceipts> {
@@ -143,16 +146,21 @@ fn write_blocks(
     transaction: &WriteTransaction,
     blocks: &[RawBlock],
     linked: &[ChainStatus],
+    left: &Left,
 ) -> Result<(), StoreFailure> {
     let mut headers = transaction.open_table(HEADERS)?;
     let mut numbers = transaction.open_table(NUMBERS)?;
     let mut bodies = transaction.open_table(BODIES)?;
+    let mut receipts = transaction.open_table(RECEIPTS)?;
     for (block, status) in blocks.iter().zip(linked) {
         let total_difficulty = status.total_difficulty;
         let row = HeaderRow { hash: block.hash, total_difficulty, rlp: &block.header };
         headers.insert(block.number, &row.write()[..])?;
         numbers.insert(&block.hash.0, block.number)?;
         bodies.insert(block.number, &block.body[..])?;
+        if let Some(list) = left.find(&block.hash).and_then(|left| left.receipts.as_ref()) {
+            receipts.insert(block.number, &list[..])?;
+        }
     }
     Ok(())
 }
@@ -173,14 +181,17 @@ fn latest_above(view: &View, number: u64) -> Result<Vec<RawBlock>, StoreFailure>
     Ok(blocks)
 }
 
-/// The lowest blocks above `number`: execution may be among them.
-fn left_above(view: &View, number: u64) -> Result<Vec<LeftBlock>, StoreFailure> {
+/// The lowest blocks above `number`, which execution may be among, with the receipts of those up to number
+/// `executed`.
+fn left_above(view: &View, number: u64, executed: u64) -> Result<Vec<LeftBlock>, StoreFailure> {
     let rows = view.headers.range::<u64>(number.saturating_add(1)..)?.take(LEFT_MAX);
     rows.map(|row| {
         let header = row?.1;
         let row = HeaderRow::read(header.value())?;
         let facts = row.facts()?;
-        Ok(LeftBlock { executed: row.executed(&facts)?, parent: facts.parent_hash })
+        let receipts = if facts.number <= executed { view.receipts.get(facts.number)? } else { None };
+        let receipts = receipts.map(|list| Bytes::copy_from_slice(list.value()));
+        Ok(LeftBlock { executed: row.executed(&facts)?, parent: facts.parent_hash, receipts })
     })
     .collect()
 }

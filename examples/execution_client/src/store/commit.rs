@@ -59,7 +59,8 @@ impl Store {
             Ok(executed)
         })?;
         self.refresh()?;
-        self.set_heads(heads, Some(executed));
+        self.set_heads(heads);
+        self.tell(Some(executed));
         Ok(())
     }
 
@@ -94,8 +95,10 @@ impl Store {
             heads.served = self.read(|view| view.status(&self.spec, to.number))?;
         }
         left.clear();
-        self.set_heads(heads, Some(executed));
-        self.refresh()
+        self.set_heads(heads);
+        self.refresh()?;
+        self.tell(Some(executed));
+        Ok(())
     }
 }
 

@@ -159,13 +159,19 @@ impl Store {
         *self.heads.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Moves the heads; those who follow them are told.
-    pub(super) fn set_heads(&self, heads: Heads, executed: Option<Executed>) {
+    /// Moves what is claimed and what is built on. Before [`refresh`](Self::refresh) when it goes down, after
+    /// it when it goes up: what is claimed is there to be read.
+    pub(super) fn set_heads(&self, heads: Heads) {
         *self.heads.write().unwrap_or_else(PoisonError::into_inner) = heads;
+    }
+
+    /// Tells those who follow the heads. Last of all, so that they find what they are told.
+    pub(super) fn tell(&self, executed: Option<Executed>) {
         if let Some(executed) = executed {
             self.executed.send_replace(executed);
         }
-        self.stored.send_if_modified(|stored| std::mem::replace(stored, heads.stored.latest) != *stored);
+        let now = self.heads().stored.latest;
+        self.stored.send_if_modified(|stored| std::mem::replace(stored, now) != now);
         self.note_room();
     }
 

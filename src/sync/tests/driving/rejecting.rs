@@ -128,3 +128,24 @@ async fn a_rejected_block_below_the_trusted_head_ends_the_sync() {
     assert!(matches!(ended, Err(SyncError::TrustedRejected { number: 10 })), "{ended:?}");
     assert!(source.blamed().is_empty());
 }
+
+/// A host that makes blocks appends them itself, and peers bring them back.
+#[tokio::test(start_paused = true)]
+async fn a_host_that_appends_blocks_itself_is_no_trouble_and_its_blocks_are_not_fetched() {
+    let (source, store, chain) = (Arc::new(FakeSource::default()), store(), chain(40));
+    let (handle, run) = spawn(&source, store.clone(), SyncConfig { poll_interval: 50 * MS, ..config() });
+    source.up(1, &chain, Manner::Honest, 200 * MS);
+    for block in &chain.blocks[1..] {
+        // While the same block is on its way from the peer, or has just come.
+        sleep(70 * MS).await;
+        let _ = store.append(vec![block.clone()]);
+        handle.moved();
+    }
+    stored(&handle, chain.head()).await;
+    assert_eq!(store.blocks(), chain.blocks[1..]);
+    assert!(!run.is_finished() && source.blamed().is_empty());
+    let before = source.0.lock().unwrap().log.len();
+    sleep(S).await;
+    let log = source.0.lock().unwrap().log[before..].join("\n");
+    assert!(!log.contains("bodies"), "{log}");
+}

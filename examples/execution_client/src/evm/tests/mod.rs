@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use alloy_consensus::Header;
 use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_rlp::Decodable;
+use alloy_trie::TrieAccount;
 use alloy_trie::root::{state_root_unsorted, storage_root_unhashed};
-use alloy_trie::{EMPTY_ROOT_HASH, TrieAccount};
 use bytes::Bytes;
 use trunkline::chain::RawBlock;
 use trunkline::chain::import;
@@ -55,14 +55,12 @@ impl Model {
                     false => slots.insert(*slot, *value),
                 };
             }
-            let storage_root =
-                storage_root_unhashed(slots.iter().map(|(slot, value)| (B256::from(*slot), *value)));
             match diff.after {
                 Some(after) => {
-                    self.accounts.insert(*address, Account { storage_root, ..after });
+                    self.accounts.insert(*address, after);
                 }
                 None => {
-                    assert_eq!(storage_root, EMPTY_ROOT_HASH, "{address} is gone, its storage is not");
+                    assert!(slots.is_empty(), "{address} is gone, its storage is not");
                     self.accounts.remove(address);
                 }
             }
@@ -70,9 +68,11 @@ impl Model {
     }
 
     fn root(&self) -> B256 {
-        state_root_unsorted(
-            self.accounts.iter().map(|(a, account)| (keccak256(a), TrieAccount::from(*account))),
-        )
+        state_root_unsorted(self.accounts.iter().map(|(address, account)| {
+            let slots = self.slots.get(address).into_iter().flatten();
+            let storage_root = storage_root_unhashed(slots.map(|(slot, value)| (B256::from(*slot), *value)));
+            (keccak256(address), TrieAccount::from(Account { storage_root, ..*account }))
+        }))
     }
 }
 

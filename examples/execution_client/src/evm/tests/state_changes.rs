@@ -1,11 +1,12 @@
 //! What a block's diff says of accounts that go, come back, or only seem to change.
 
 use alloy_consensus::transaction::Recovered;
-use alloy_consensus::{SignableTransaction, TxLegacy};
+use alloy_consensus::{SignableTransaction, TxEip4844, TxLegacy};
+use alloy_eips::eip4844::DATA_GAS_PER_BLOB;
 use alloy_primitives::{Signature, TxKind, address, hex};
 
 use super::*;
-use crate::evm::{Built, Transaction};
+use crate::evm::{Built, Prepared, Transaction};
 use crate::state::AccountDiff;
 
 const RICH: Address = address!("00000000000000000000000000000000000000aa");
@@ -41,23 +42,28 @@ fn follower(config: &str, with_child: bool) -> Follower {
     Follower::new(&Chain::parse(json.as_bytes()).unwrap())
 }
 
-/// A block of calls by `RICH`, each with a word as its input. Nobody signed them: `build` is given
-/// senders.
+/// A call by `RICH` with a word as its input. Nobody signed it: senders are given.
+fn call(nonce: u64, to: Address, word: u64) -> Recovered<Transaction> {
+    let call = TxLegacy {
+        chain_id: Some(7),
+        nonce,
+        gas_price: 2_000_000_000,
+        gas_limit: 200_000,
+        to: TxKind::Call(to),
+        input: B256::from(U256::from(word)).into(),
+        ..Default::default()
+    };
+    Recovered::new_unchecked(Transaction::from(call.into_signed(Signature::test_signature())), RICH)
+}
+
+fn build(follower: &Follower, candidates: impl IntoIterator<Item = Recovered<Transaction>>) -> Built {
+    let mut candidates = candidates.into_iter();
+    follower.executor.build(&follower.parent, 12, RICH, &mut candidates, &follower.state).unwrap()
+}
+
 fn block_of(follower: &Follower, calls: &[(Address, u64)]) -> Built {
-    let mut calls = calls.iter().enumerate().map(|(nonce, (to, word))| {
-        let call = TxLegacy {
-            chain_id: Some(7),
-            nonce: nonce as u64,
-            gas_price: 2_000_000_000,
-            gas_limit: 200_000,
-            to: TxKind::Call(*to),
-            input: B256::from(U256::from(*word)).into(),
-            ..Default::default()
-        };
-        let signed = Transaction::from(call.into_signed(Signature::test_signature()));
-        Recovered::new_unchecked(signed, RICH)
-    });
-    let built = follower.executor.build(&follower.parent, 12, RICH, &mut calls, &follower.state).unwrap();
+    let calls = calls.iter().enumerate().map(|(nonce, (to, word))| call(nonce as u64, *to, *word));
+    let built = build(follower, calls);
     assert!(built.skipped.is_empty());
     built
 }
@@ -115,4 +121,60 @@ fn what_is_as_before_is_left_out() {
     assert_eq!(diff.accounts.keys().collect::<Vec<_>>(), [&RICH]);
     let diff = block_of(&follower, &[(SLOT_0, 1), (SLOT_0, 0)]).diff;
     assert_eq!(diff.accounts[&SLOT_0].slots, BTreeMap::from([(U256::ZERO, U256::ZERO)]));
+}
+
+#[test]
+fn blobs_beyond_those_of_a_block_wait_for_the_next() {
+    let follower = follower(CANCUN, false);
+    let with_blobs = |nonce, blobs: usize| {
+        let mut hash = B256::repeat_byte(nonce as u8);
+        hash.0[0] = 1;
+        let transaction = TxEip4844 {
+            chain_id: 7,
+            nonce,
+            gas_limit: 21_000,
+            max_fee_per_gas: 2_000_000_000,
+            max_fee_per_blob_gas: 10,
+            to: RICH,
+            blob_versioned_hashes: vec![hash; blobs],
+            ..Default::default()
+        };
+        let signed = Transaction::from(transaction.into_signed(Signature::test_signature()));
+        Recovered::new_unchecked(signed, RICH)
+    };
+    // Four of Cancun's six, three that do not fit, then two that do.
+    let late = with_blobs(1, 3);
+    let built = build(&follower, [with_blobs(0, 4), late.clone(), with_blobs(1, 2), call(2, RICH, 0)]);
+    assert_eq!((built.transactions, built.skipped.clone()), (3, vec![*late.tx_hash()]));
+    assert_eq!(built.header.blob_gas_used, Some(6 * DATA_GAS_PER_BLOB));
+}
+
+#[test]
+fn contracts_see_the_randomness_of_the_header_and_the_hash_of_the_parent() {
+    let follower = follower(SHANGHAI, false);
+    let reader = Address::repeat_byte(0x42);
+    let mut state = follower.state.clone();
+    // Slot 0: PREVRANDAO. Slot 1: BLOCKHASH of the block before.
+    let code = hex!("445f55600143034060015500");
+    let account = Account { nonce: 1, code_hash: keccak256(code), ..Account::default() };
+    state.accounts.insert(reader, account);
+    state.codes.insert(account.code_hash, code.to_vec().into());
+    state.hashes.clear();
+    let mut header = build(&follower, []).header;
+    header.mix_hash = B256::repeat_byte(0x5a);
+    let transactions = vec![call(0, reader, 0)];
+    let mut block = Prepared { hash: B256::ZERO, header, transactions, withdrawals: Some(Vec::new()) };
+    let output = loop {
+        let executed = follower.executor.execute(&block, &follower.parent, &state);
+        let header = &mut block.header;
+        match executed {
+            Ok(output) => break output,
+            Err(ExecuteError::Bad(BlockError::GasUsed { got, .. })) => header.gas_used = got,
+            Err(ExecuteError::Bad(BlockError::ReceiptsRoot { got, .. })) => header.receipts_root = got,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let slots = &output.diff.accounts[&reader].slots;
+    assert_eq!(slots[&U256::ZERO], U256::from_be_bytes([0x5a; 32]));
+    assert_eq!(slots[&U256::from(1)], U256::from_be_bytes(follower.parent.hash_slow().0));
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use alloy_consensus::{Signed, TxEip2930, TxEip7702, TxEnvelope, TxLegacy};
 use alloy_eips::eip7702::{Authorization, SignedAuthorization};
 use alloy_primitives::{Address, Signature, TxKind, U256};
-use bytes::Bytes;
 use trunkline::transactions::{PooledTransaction, TransactionPool, Verdict};
 
 use super::super::{Pool, PoolLimits, Refusal, decode};
@@ -86,16 +85,6 @@ fn every_type_is_kept_and_served_as_it_came() {
         expected.iter().map(|e| e.0).collect::<Vec<_>>()
     );
     assert!(best.iter().all(|(_, signer)| (0..3).any(|i| key(i).address == *signer)));
-}
-
-#[test]
-fn what_is_kept_does_not_hold_the_message_it_came_in() {
-    let pool = pool();
-    let good = key(0).send(0, |_| ());
-    let message = Bytes::from([good.encoded.as_ref(), &[0; 100_000]].concat());
-    let slice = PooledTransaction { encoded: message.slice(..good.encoded.len()), ..good.clone() };
-    assert_eq!(pool.add(vec![slice]), [Verdict::Added]);
-    assert!(message.is_unique());
 }
 
 #[test]
@@ -269,8 +258,11 @@ fn contracts_do_not_send_but_delegating_accounts_do() {
     let state = State::rich().with_code(&key(0), &[0x60]).with_code(&key(1), &delegation);
     let pool = on(state.with_code(&key(2), &[&delegation[..], &[0]].concat()), HEAD.time);
     refused!(add(&pool, &key(0).send(0, |_| ())), Refusal::SenderHasCode(_));
-    add(&pool, &key(1).send(0, |_| ())).unwrap();
     refused!(add(&pool, &key(2).send(0, |_| ())), Refusal::SenderHasCode(_));
+    for nonce in 0..16 {
+        add(&pool, &key(1).send(nonce, |_| ())).unwrap();
+    }
+    refused!(add(&pool, &key(1).send(16, |_| ())), Refusal::SenderFull { max: 16 });
 }
 
 #[test]

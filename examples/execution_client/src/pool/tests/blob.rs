@@ -247,6 +247,18 @@ fn one_over_the_bounds_of_blobs_takes_the_place_of_the_cheapest() {
 }
 
 #[test]
+fn a_sender_has_so_many_blob_transactions() {
+    let pool = pool_with(PoolLimits { sender_blobs_max: 2, ..PoolLimits::default() });
+    let blobs = |nonce| key(0).blobs(nonce, &sidecar(&[1]), |_| ());
+    add(&pool, &blobs(0)).unwrap();
+    add(&pool, &blobs(1)).unwrap();
+    refused!(add(&pool, &blobs(2)), Refusal::SenderBlobsFull { max: 2 });
+    add(&pool, &key(0).send(2, |_| ())).unwrap();
+    pool.on_head(HEAD, Arc::new(State::rich().with(&key(0), |account| account.nonce = 1)), &[], Vec::new());
+    add(&pool, &blobs(3)).unwrap();
+}
+
+#[test]
 fn a_blob_that_goes_takes_with_it_what_comes_after() {
     let pool = pool_with(PoolLimits { blob_transactions_max: 1, ..PoolLimits::default() });
     add(&pool, &key(0).send(0, |_| ())).unwrap();

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::U256;
+use alloy_primitives::{Address, B256, U256};
+use bytes::Bytes;
 use trunkline::transactions::{PooledTransaction, TransactionPool};
 
-use super::super::{Head, Pool};
+use super::super::{Head, Pool, Refusal};
 use super::kit::{GWEI, HEAD, State, add, key, pool, sidecar};
+use crate::state::{Account, StateError, StateView};
 
 fn move_head(pool: &Pool, state: State, mined: &[&PooledTransaction], back: &[&PooledTransaction]) {
     let mined: Vec<_> = mined.iter().map(|one| one.hash).collect();
@@ -138,6 +140,49 @@ fn who_cannot_be_read_stays_as_it_was() {
     add(&pool, &key(0).send(0, |_| ())).unwrap();
     move_head(&pool, State { is_broken: true, ..State::rich() }, &[], &[]);
     assert_eq!(counts(&pool), (1, 0));
+}
+
+/// A state that moves the head while it is read, so many times in a row.
+struct Moving {
+    pool: Arc<Pool>,
+    nonce: u64,
+    moves_left: u64,
+}
+
+impl StateView for Moving {
+    fn account(&self, address: &Address) -> Result<Option<Account>, StateError> {
+        let (pool, nonce) = (Arc::clone(&self.pool), self.nonce + 1);
+        if let Some(moves_left) = self.moves_left.checked_sub(1) {
+            self.pool.on_head(HEAD, Arc::new(Moving { pool, nonce, moves_left }), &[], Vec::new());
+        }
+        rich_after(&[(0, self.nonce)]).account(address)
+    }
+
+    fn slot(&self, _: &Address, _: &U256) -> Result<U256, StateError> {
+        Ok(U256::ZERO)
+    }
+
+    fn code(&self, _: &B256) -> Result<Bytes, StateError> {
+        Ok(Bytes::new())
+    }
+
+    fn block_hash(&self, _: u64) -> Result<Option<B256>, StateError> {
+        Ok(None)
+    }
+}
+
+#[test]
+fn a_head_that_moves_during_a_check_is_checked_against() {
+    for (moves_left, nonce) in [(1, 0), (3, 2), (1, 1), (3, 3), (4, 4)] {
+        let pool = Arc::new(pool());
+        let state = Moving { pool: Arc::clone(&pool), nonce: 0, moves_left };
+        pool.on_head(HEAD, Arc::new(state), &[], Vec::new());
+        match add(&pool, &key(0).send(nonce, |_| ())) {
+            Ok(_) => assert_eq!(nonce, moves_left),
+            Err(Refusal::NonceUsed { next, .. }) => assert_eq!((next, nonce + 1), (moves_left, moves_left)),
+            Err(refusal) => assert!(matches!(refusal, Refusal::HeadMoved) && moves_left == 4, "{refusal}"),
+        }
+    }
 }
 
 #[test]

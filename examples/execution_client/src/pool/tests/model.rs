@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::super::content::Content;
 use super::super::entry::Entry;
+use super::super::order::{Block, best};
 use super::super::{PoolLimits, Refusal};
 use crate::state::Account;
 
@@ -19,6 +20,7 @@ fn limits() -> PoolLimits {
         blob_transactions_max: 3,
         blob_bytes_max: 2_000,
         sender_max: 4,
+        sender_blobs_max: 2,
         sender_share: 2,
         sender_queued_max: 2,
         nonce_gap_max: 3,
@@ -114,6 +116,10 @@ impl Model {
                 if others.len() >= limits.sender_max {
                     return Err("SenderFull");
                 }
+                let blobs = others.iter().filter(|(_, other)| other.blob_bytes > 0).count();
+                if one.blob_bytes > 0 && blobs >= limits.sender_blobs_max {
+                    return Err("SenderBlobsFull");
+                }
                 if nonce > next + limits.nonce_gap_max || (nonce > next && one.blob_bytes > 0) {
                     return Err("NonceGap");
                 }
@@ -202,6 +208,40 @@ fn random_one(random: &mut Random) -> One {
     }
 }
 
+/// Takes the best of all next ones again and again.
+fn compare_best(model: &Model, content: &Content, random: &mut Random, context: &str) {
+    let block = Block {
+        base_fee: random.below(30),
+        blob_base_fee: random.below(8).into(),
+        gas_limit: random.below(12) * 21_000,
+        blobs_max: random.below(3),
+    };
+    let tip = |one: &One| i128::from(one.tip).min(i128::from(one.fee) - i128::from(block.base_fee));
+    let (mut gas, mut blobs, mut expected) = (block.gas_limit, block.blobs_max, Vec::new());
+    let mut nonces: BTreeMap<Address, u64> =
+        model.accounts.iter().map(|(s, account)| (*s, account.0)).collect();
+    loop {
+        let next = nonces.iter().filter_map(|(s, nonce)| Some((s, nonce, model.kept.get(&(*s, *nonce))?)));
+        let pays = |one: &One| {
+            tip(one) >= 0 && (one.blob_bytes == 0 || u128::from(one.blob_fee) >= block.blob_base_fee)
+        };
+        let next = next.filter(|(.., one)| pays(one));
+        let Some((sender, nonce, one)) = next.min_by_key(|(s, _, one)| (-tip(one), **s)) else { break };
+        let (sender, nonce, needs_blob) = (*sender, *nonce, u64::from(one.blob_bytes > 0));
+        if gas < 21_000 || blobs < needs_blob {
+            nonces.remove(&sender);
+            continue;
+        }
+        gas -= 21_000;
+        blobs -= needs_blob;
+        expected.push((sender, nonce));
+        nonces.insert(sender, nonce + 1);
+    }
+    let chosen = best(content.chains(), block);
+    let chosen: Vec<_> = chosen.iter().map(|entry| (entry.sender, entry.nonce)).collect();
+    assert_eq!(chosen, expected, "{context}: {block:?}");
+}
+
 /// How often each thing happened, so that a test can tell whether it tested anything.
 fn run(seed: u64, steps: usize, counts: &mut BTreeMap<String, usize>) {
     let mut random = Random(seed);
@@ -251,7 +291,9 @@ fn run(seed: u64, steps: usize, counts: &mut BTreeMap<String, usize>) {
             }
         };
         *counts.entry(happened).or_default() += 1;
-        compare(&model, &content, &format!("seed {seed}, step {step}"));
+        let context = format!("seed {seed}, step {step}");
+        compare(&model, &content, &context);
+        compare_best(&model, &content, &mut random, &context);
     }
 }
 
@@ -312,6 +354,25 @@ fn random_inputs_leave_what_a_plain_model_says() {
         let count = counts.get(happened).copied().unwrap_or_default();
         assert!(count >= 20, "{happened} {count} times: {counts:?}");
     }
+}
+
+#[test]
+fn one_that_comes_before_the_pool_knows_of_the_new_nonce_is_counted_by_it() {
+    let (mut random, sender) = (Random(1), Address::with_last_byte(1));
+    let mut content = Content::new(PoolLimits::default());
+    let mut insert = |content: &mut Content, nonce, account: &Account| {
+        let entry = entry(sender, nonce, &One { cost: 1, ..random_one(&mut random) });
+        let cuts = content.place(&entry, account).unwrap();
+        content.insert(entry, account, cuts);
+    };
+    let (old, new) = (bare_account((0, 300)), bare_account((1, 300)));
+    insert(&mut content, 0, &old);
+    insert(&mut content, 1, &old);
+    insert(&mut content, 2, &new);
+    let pending = |content: &Content| content.chain(&sender).map(|chain| chain.view().pending).unwrap();
+    assert_eq!(pending(&content), 2);
+    content.on_account(&sender, &new);
+    assert_eq!((pending(&content), content.totals().transactions), (2, 2));
 }
 
 /// SplitMix64.

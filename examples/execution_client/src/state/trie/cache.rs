@@ -73,10 +73,14 @@ impl Trie {
         weight.add(&self.root, 0);
     }
 
-    /// Forgets what is not worth keeping and committed; says whether anything is still in memory.
-    pub(in crate::state) fn evict(&mut self, keep: Keep) -> bool {
-        evict(&mut self.root, 0, keep);
+    /// Anything of it is in memory.
+    pub(in crate::state) fn is_held(&self) -> bool {
         matches!(self.root, Child::Clean(..))
+    }
+
+    /// Forgets what is not worth keeping and committed.
+    pub(in crate::state) fn evict(&mut self, keep: Keep) {
+        evict(&mut self.root, 0, keep);
     }
 }
 

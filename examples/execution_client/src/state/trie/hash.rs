@@ -61,8 +61,8 @@ fn refer_below(node: &mut Node, buffer: &mut Vec<u8>) {
 /// Hands over every node that changed since the last commit, `None` for those that went into their
 /// parent, and takes them as stored.
 pub(super) fn collect(root: &mut Child, write: &mut impl FnMut(Nibbles, Option<Bytes>)) {
-    let mut buffer = Vec::with_capacity(NODE_BYTES);
-    store(root, Nibbles::new(), &mut buffer, write);
+    // Most tries of a batch did not change: nothing is allocated for these.
+    store(root, Nibbles::new(), &mut Vec::new(), write);
 }
 
 fn store(

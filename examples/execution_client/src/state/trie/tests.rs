@@ -87,7 +87,7 @@ fn run(seed: u64, places: &[usize], digits: usize, evicts: bool) {
 
 #[test]
 fn roots_and_stored_nodes_are_those_of_a_trie_without_history() {
-    for seed in 0..40 {
+    for seed in 0..20 {
         run(seed, &[0, 1, 2], 16, false);
         run(seed, &[0, 1, 2], 3, true);
     }
@@ -95,7 +95,7 @@ fn roots_and_stored_nodes_are_those_of_a_trie_without_history() {
 
 #[test]
 fn nodes_short_enough_to_be_part_of_their_parents_are() {
-    for seed in 0..40 {
+    for seed in 0..20 {
         run(seed, &[3, 20, 61, 62, 63], 2, true);
         run(seed, &[58, 59, 60, 61, 62, 63], 4, true);
         run(seed, &[0, 8, 9, 10, 63], 3, false);
@@ -120,7 +120,8 @@ fn what_is_used_lately_and_near_the_root_stays_in_memory() {
     let Child::Clean(node::Node::Branch(root), _) = &trie.root else { panic!("the root is not in memory") };
     assert!(root.children().all(|(_, child)| matches!(child, Child::Clean(..))));
 
-    assert!(!trie.evict(weighed(&trie, 0).keep(0)), "nothing fits into no bytes");
+    trie.evict(weighed(&trie, 0).keep(0));
+    assert!(!trie.is_held(), "nothing fits into no bytes");
 }
 
 fn weighed(trie: &Trie, now: u32) -> Weight {

@@ -54,14 +54,14 @@ fn a_damaged_node_is_an_error_that_leaves_the_state_as_it_was() {
     let before = model.root();
 
     let (mut met, mut unmet) = (0, 0);
-    for _ in 0..4 {
+    for _ in 0..2 {
         for (key, node) in source.nodes() {
             // The root of the accounts has nothing above it that names it.
             if key == (NodeKey { owner: ACCOUNTS, path: Nibbles::new() }) {
                 continue;
             }
             let first = block(&mut random, 3);
-            let diff = block(&mut random, 6);
+            let diff = block(&mut random, 25);
             let mut after = model.clone();
             after.apply(&first);
             let between = after.root();
@@ -91,7 +91,7 @@ fn a_damaged_node_is_an_error_that_leaves_the_state_as_it_was() {
             assert_eq!(WorkingState::new(source.clone()).root().unwrap(), before);
         }
     }
-    assert!(met > 50 && unmet > 50, "{met} damaged nodes met, {unmet} not");
+    assert!(met > 100 && unmet > 100, "{met} damaged nodes met, {unmet} not");
 }
 
 /// A root that is named by its right hash and still no node that can stand there, or none that a right
@@ -108,7 +108,7 @@ fn junk_with_the_right_hash_does_no_harm() {
     let nodes: Vec<_> = source.nodes().into_values().collect();
 
     let (mut refused, mut applied) = (0, 0);
-    for _ in 0..20_000 {
+    for _ in 0..8_000 {
         let node = random.pick(&nodes).clone();
         let mut bytes = match random.below(4) {
             0 => nested(&mut random),
@@ -136,7 +136,7 @@ fn junk_with_the_right_hash_does_no_harm() {
         source.commit(state.take());
         state.rebase(source);
     }
-    assert!(refused > 1_000 && applied > 20, "{refused} refused, {applied} applied");
+    assert!(refused > 1_000 && applied > 10, "{refused} refused, {applied} applied");
 }
 
 /// Lists within lists within lists.

@@ -269,6 +269,33 @@ fn a_block_that_changes_nothing_writes_nothing() {
 }
 
 #[test]
+fn storage_that_is_empty_again_is_not_held_for_ever() {
+    let source = MemorySource::default();
+    let mut state = WorkingState::with_cache(source.clone(), 100_000);
+    let block = |n, value| {
+        let after = Some(Account { nonce: 1, ..Account::default() });
+        let account = AccountDiff { after, slots: [(U256::ZERO, value)].into(), ..AccountDiff::default() };
+        BlockDiff { accounts: [(address(n), account)].into(), ..BlockDiff::default() }
+    };
+    for n in 0..2_000 {
+        state.apply(&block(n, U256::from(1))).unwrap();
+        state.apply(&block(n, U256::ZERO)).unwrap();
+        if n % 20 == 0 {
+            source.commit(state.take());
+            state.rebase(source.clone());
+        }
+    }
+    assert!(state.storage.len() < 500, "{} tries are held", state.storage.len());
+    assert!(state.held < 200_000, "{} bytes are held", state.held);
+}
+
+#[test]
+fn state_moves_between_threads() {
+    fn moves<T: Send + 'static>() {}
+    moves::<WorkingState<MemorySource>>();
+}
+
+#[test]
 fn blockhash_sees_the_youngest_blocks_and_forgets_a_branch_that_was_left() {
     let source = MemorySource::default();
     source.set_block_hash(1, B256::repeat_byte(1));

@@ -90,7 +90,7 @@ fn a_full_disk_is_an_error_until_there_is_room_again() {
     let start = genesis_bytes();
     let contents = contents();
     let mut failed_in = std::collections::BTreeSet::new();
-    for left in (1..60).map(|n| n * 24_000) {
+    for left in (1..40).map(|n| n * 37_000) {
         for counts_growth in [false, true] {
             let disk = Disk::of(start.clone());
             let store = open_on(disk.clone()).unwrap();

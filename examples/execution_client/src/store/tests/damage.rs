@@ -36,7 +36,7 @@ fn flipped_bytes_are_damage_and_no_panic() {
     for closed in [true, false] {
         let bytes = grown(closed);
         let mut damaged = 0;
-        let offsets = (0..400).chain((400..bytes.len()).step_by(4 * 1024 + 37));
+        let offsets = (0..400).chain((400..bytes.len()).step_by(8 * 1024 + 37));
         for offset in offsets {
             let mut bytes = bytes.clone();
             bytes[offset] ^= 0x5a;

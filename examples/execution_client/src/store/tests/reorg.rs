@@ -1,5 +1,8 @@
 //! The sync changes branch below what is executed.
 
+use std::sync::Mutex;
+use std::task::{Context, Wake, Waker};
+
 use trunkline::protocols::eth::Chain as _;
 use trunkline::sync::ChainStore;
 
@@ -161,4 +164,58 @@ fn the_executed_branch_may_come_back() {
     store.append(ours[4..].to_vec()).unwrap();
     assert_eq!(store.served().status().latest, ours[4].block_ref());
     assert_eq!(store.executed().block, ours[4].block_ref());
+    assert_eq!(store.served().receipts(&ours[3].hash), Some(receipts(4)), "not made again");
+    assert!(!store.has_receipts(&ours[5].hash), "not executed yet");
+
+    // Not those of a branch that was undone, whose blocks are executed again.
+    store.truncate(3).unwrap();
+    store.unwind(ours[2].block_ref(), batch(3, 0)).unwrap();
+    store.append(ours[3..].to_vec()).unwrap();
+    assert!(!store.has_receipts(&ours[3].hash));
+}
+
+/// Looks at the store at the moment it is told of something.
+struct Look<F>(F, Mutex<Vec<bool>>);
+
+impl<F: Fn() -> bool + Send + Sync> Wake for Look<F> {
+    fn wake(self: Arc<Self>) {
+        let found = self.0();
+        self.1.lock().unwrap().push(found);
+    }
+}
+
+#[test]
+fn who_is_told_of_a_head_finds_it_as_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, ours) = grown(folder.path());
+    let told = |change: &dyn Fn(), found: fn(&Arc<Store>, &RawBlock) -> bool| {
+        let (store, block) = (store.clone(), ours[4].clone());
+        let (mut stored, mut executed) = (store.watch_stored(), store.watch_executed());
+        let look = Arc::new(Look(move || found(&store, &block), Mutex::default()));
+        let waker = Waker::from(look.clone());
+        let mut context = Context::from_waker(&waker);
+        let (mut stored, mut executed) = (Box::pin(stored.changed()), Box::pin(executed.changed()));
+        assert!(stored.as_mut().poll(&mut context).is_pending());
+        assert!(executed.as_mut().poll(&mut context).is_pending());
+        change();
+        look.1.lock().unwrap().clone()
+    };
+    let dropped = told(&|| store.truncate(3).unwrap(), |store, block| {
+        store.number(&block.hash).is_none() && store.served().status().latest.number == 3
+    });
+    assert_eq!(dropped, [true]);
+    let undone = told(&|| store.unwind(ours[2].block_ref(), batch(3, 0)).unwrap(), |store, _| {
+        store.undo(4).unwrap().is_none() && store.executed().block.number == 3
+    });
+    assert_eq!(undone, [true]);
+    let stored = told(&|| store.append(ours[3..].to_vec()).unwrap(), |store, block| {
+        store.block(5).unwrap().as_ref() == Some(block) && store.status().latest.number == 6
+    });
+    assert_eq!(stored, [true]);
+    let done = || store.commit(ours[3..5].iter().map(executed).collect(), batch(5, 0)).unwrap();
+    let executed = told(&done, |store, block| {
+        let latest = store.served().status().latest;
+        latest == block.block_ref() && store.state().account(&address(5)).unwrap() == Some(account(5))
+    });
+    assert_eq!(executed, [true]);
 }
