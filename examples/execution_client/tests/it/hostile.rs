@@ -42,7 +42,8 @@ impl Scene {
         let blocks = ethtest()?;
         let store = MemoryStore::new(blocks.chain.spec.clone());
         store.extend(forged(&blocks.blocks, BAD, change, MORE), Vec::new()).expect("fits");
-        let (liar, told) = Peer::lying(LyingChain::new(store, Lie::None), Listen::Libp2p).await;
+        let last = (blocks.blocks.len() + MORE) as u64;
+        let (liar, told) = Peer::lying(LyingChain::new(store, Lie::Watched(last)), Listen::Libp2p).await;
         Some(Self { blocks, folder: folder(), liar, told })
     }
 
@@ -254,4 +255,73 @@ async fn a_liar_named_by_hand() {
     let (ended, liar) = scene.finished_with_two_honest(client, false).await;
     let blamed = ended.blamed(&liar);
     assert!(!blamed.is_empty() && blamed.iter().all(|reason| *reason == "bad data"), "{blamed:?}");
+}
+
+/// All three are there from the start, so nobody knows whose answers come first.
+#[tokio::test]
+async fn three_at_once() {
+    let Some(blocks) = ethtest() else { return };
+    let lies = [Lie::OtherBodies, Lie::OtherReceipts, Lie::Unlinked(BAD), Lie::Empty, Lie::Claimed(10_000)];
+    for lie in lies {
+        let (liar, _) = Peer::lying(LyingChain::new(blocks.store(), lie), Listen::Rlpx).await;
+        let honest = [
+            Peer::start(Arc::new(blocks.store()), Listen::Libp2p).await,
+            Peer::start(Arc::new(blocks.store()), Listen::Rlpx).await,
+        ];
+        let folder = folder();
+        let addrs = [&liar, &honest[0], &honest[1]].map(|peer| peer.addr().to_string());
+        let known = addrs.iter().flat_map(|addr| ["--bootnode", addr]);
+        let options = ["--until-block", "600", "--timeout", "80s"].into_iter().chain(known);
+        let options: Vec<_> = options.collect();
+        let ended = Client::start(&blocks.genesis, &folder.path().join("data"), &options).ended().await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{lie:?}: {:#?}", ended.told);
+        assert_at(&blocks, &ended, 600);
+        for peer in honest {
+            assert_eq!(ended.blamed(&peer.id()), [""; 0], "{lie:?}: an honest peer is not blamed");
+            peer.over().await;
+        }
+        liar.over().await;
+    }
+}
+
+/// While following, a longer branch comes whose first block is good and whose second is not: it is
+/// changed over to, rejected and left, and the state is that of the chain before.
+#[tokio::test]
+async fn a_longer_branch_that_turns_out_to_be_wrong() {
+    const LEAVES: u64 = 580;
+    let Some(blocks) = ethtest() else { return };
+    let store = MemoryStore::new(blocks.chain.spec.clone());
+    // What a header says beside is free. From then on its hash is in the state, and no root is right.
+    let branch = forged(&blocks.blocks, LEAVES, |header| header.extra_data = b"another".into(), MORE);
+    store.extend(branch, Vec::new()).expect("fits");
+    let liar = Peer::start(Arc::new(store), Listen::Libp2p).await;
+    let honest = Peer::start(Arc::new(blocks.store()), Listen::Libp2p).await;
+    let folder = folder();
+    let mut client = Client::start(
+        &blocks.genesis,
+        &folder.path().join("data"),
+        &["--bootnode", &honest.addr().to_string()],
+    );
+    let (libp2p, _) = client.addrs().await;
+    let hash = json!(blocks.header(600).hash_slow());
+    client.event("head", |head| head["hash"] == hash).await;
+    liar.dial(&libp2p).await;
+    let bad = client.event("bad-block", |_| true).await;
+    assert_eq!(
+        (&bad["number"], &bad["what"], &bad["blamed"]),
+        (&json!(581), &json!("state-root"), &json!(true))
+    );
+    client.event("head", |head| head["hash"] == hash).await;
+    client.interrupt();
+    let ended = client.ended().await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{:#?}", ended.told);
+    let header = blocks.header(600);
+    assert_eq!((&ended.end()["hash"], &ended.end()["root"]), (&hash, &json!(header.state_root)));
+    let reorgs = ended.events("reorg");
+    let told: Vec<_> = reorgs.iter().map(|reorg| (&reorg["from"], &reorg["common"])).collect();
+    assert_eq!(told, [(&json!(600), &json!(LEAVES - 1)), (&json!(LEAVES), &json!(LEAVES - 1))]);
+    assert_gone(&ended, &liar.id());
+    assert_eq!(ended.blamed(&honest.id()), [""; 0], "an honest peer is not blamed");
+    liar.over().await;
+    honest.over().await;
 }

@@ -2,4 +2,7 @@
 //! behind a real sync.
 
 mod hostile;
+mod pipeline;
+mod reorg;
+mod restart;
 mod support;

@@ -19,8 +19,8 @@ use trunkline::{DisconnectReason, Disconnected};
 /// What is wrong with what is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lie {
-    /// Nothing; it counts as told when the last header is served.
-    None,
+    /// Nothing; it counts as told when the header of this block is served.
+    Watched(u64),
     /// The bodies are those of other blocks.
     OtherBodies,
     /// The receipts are those of other blocks.
@@ -40,16 +40,32 @@ pub(crate) struct LyingChain {
     store: MemoryStore,
     lie: Lie,
     told: watch::Sender<bool>,
+    /// How much was asked for, item by item.
+    items: watch::Sender<u64>,
 }
 
 impl LyingChain {
     pub(crate) fn new(store: MemoryStore, lie: Lie) -> Self {
-        Self { store, lie, told: watch::Sender::new(false) }
+        Self { store, lie, told: watch::Sender::new(false), items: watch::Sender::new(0) }
     }
 
     /// Tells when the lie was told for the first time.
     pub(crate) fn told(&self) -> watch::Receiver<bool> {
         self.told.subscribe()
+    }
+
+    /// The chain behind the lie, which may be made longer.
+    pub(crate) fn store(&self) -> &MemoryStore {
+        &self.store
+    }
+
+    /// How many headers, bodies and lists of receipts were asked for.
+    pub(crate) fn items(&self) -> watch::Receiver<u64> {
+        self.items.subscribe()
+    }
+
+    fn count(&self) {
+        self.items.send_modify(|items| *items += 1);
     }
 
     fn tell<T>(&self, lie: T) -> T {
@@ -82,6 +98,7 @@ impl Chain for LyingChain {
     }
 
     fn header(&self, number: u64) -> Option<Bytes> {
+        self.count();
         let header = self.store.header(number);
         match self.lie {
             Lie::Empty | Lie::Claimed(_) => self.tell(None),
@@ -90,7 +107,7 @@ impl Chain for LyingChain {
                 header.extra_data = b"nobody's parent".into();
                 self.tell(Some(alloy_rlp::encode(header).into()))
             }
-            Lie::None if number == self.store.status().latest.number => self.tell(header),
+            Lie::Watched(watched) if number == watched => self.tell(header),
             _ => header,
         }
     }
@@ -103,6 +120,7 @@ impl Chain for LyingChain {
     }
 
     fn body(&self, hash: &B256) -> Option<Bytes> {
+        self.count();
         match self.lie {
             Lie::Empty | Lie::Claimed(_) => self.tell(None),
             Lie::OtherBodies => self.tell(self.store.body(&self.other(hash)?)),
@@ -111,6 +129,7 @@ impl Chain for LyingChain {
     }
 
     fn receipts(&self, hash: &B256) -> Option<Bytes> {
+        self.count();
         match self.lie {
             Lie::Empty | Lie::Claimed(_) => self.tell(None),
             Lie::OtherReceipts => self.tell(self.store.receipts(&self.other(hash)?)),

@@ -1,5 +1,6 @@
 //! What scenarios share: chains, honest and lying peers, and the client as a child process.
 
+pub(crate) mod branches;
 pub(crate) mod chains;
 pub(crate) mod client;
 pub(crate) mod forge;
