@@ -32,8 +32,8 @@ use crate::store::Store;
 
 /// Bytes of headers, bodies and receipts that the sync may hold: less than by default, because the
 /// EVM and the database want memory as well.
-const HEADER_BYTES_MAX: usize = 8 << 20;
-const BODY_BYTES_MAX: usize = 16 << 20;
+const HEADER_BYTES_MAX: usize = 4 << 20;
+const BODY_BYTES_MAX: usize = 8 << 20;
 const RECEIPT_BYTES_MAX: usize = 32 << 20;
 
 /// A running network with everything that this program does over it.
@@ -252,6 +252,7 @@ fn sync_config(args: &Args, is_dev: bool) -> SyncConfig {
         receipt_bytes_max: RECEIPT_BYTES_MAX,
         // The store makes a transaction of each delivery.
         deliver_blocks_max: 512,
+        deliver_bytes_max: 4 << 20,
         poll_interval: Duration::from_millis(500),
         ..SyncConfig::default()
     }

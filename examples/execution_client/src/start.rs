@@ -14,6 +14,11 @@ use crate::args::Args;
 use crate::failure::{Failure, one_line};
 use crate::{client, signals};
 
+/// Threads for what blocks: execution, hashing, the store, large answers; what is more waits. The
+/// allocator keeps memory of its own for each thread there ever was, so hundreds would cost as much as
+/// everything else together.
+const BLOCKING_THREADS_MAX: usize = 6;
+
 /// Whoever closed our stdin waits at most so long for an orderly end.
 const ORDERLY_END: Duration = Duration::from_secs(10);
 
@@ -53,7 +58,11 @@ pub fn main(options: impl IntoIterator<Item = OsString>, until: Until) -> ExitCo
 
 /// Two threads beside the network's own and those that execute, so that a signal is always heard.
 fn run(args: Args, until: Until) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("no runtime: {error}")))?;
     let result = runtime.block_on(async {
         let stop = signals::listen().map_err(Failure::failed)?;

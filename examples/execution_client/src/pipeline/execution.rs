@@ -14,9 +14,9 @@ use crate::state::WorkingState;
 use crate::store::{ExecutedBlock, StateSnapshot, Store, StoreFailure};
 
 /// What is executed is committed when the state it changed has so many bytes.
-const COMMIT_BYTES: usize = 24 << 20;
+const COMMIT_BYTES: usize = 8 << 20;
 /// Or when there are so many blocks.
-const COMMIT_BLOCKS: usize = 1_024;
+const COMMIT_BLOCKS: usize = 512;
 
 /// A block that must not be executed any further.
 #[derive(Debug, Clone, PartialEq, Eq)]
