@@ -11,7 +11,7 @@ use super::window::Window;
 use crate::ids::SessionId;
 
 /// How long a peer's branch is not looked at again after it was found not to be heavier.
-const LIGHTER_PAUSE: Duration = Duration::from_secs(5);
+const LIGHTER_PAUSE: Duration = Duration::from_secs(1);
 /// How long the bodies of a heavier branch may take before it is given up.
 const BODIES_WITHIN: Duration = Duration::from_secs(60);
 /// How many more headers of a branch are asked for at a time.

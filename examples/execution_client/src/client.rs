@@ -213,6 +213,9 @@ impl Client {
                 () = due(self.producer.as_mut()) => self.produce().await,
                 _ = tick.tick() => {
                     self.on_progress();
+                    if let Some(changed) = self.pooling.changed(self.pool.status()) {
+                        self.tell(changed);
+                    }
                     if self.output.tick().is_err() {
                         return Why::Broken(Failure::failed("results cannot be written"));
                     }

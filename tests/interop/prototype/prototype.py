@@ -99,8 +99,8 @@ class Lab(geth.Lab):
     def syncing(self, chain, peers, *options, until=None, **more):
         """One that ends at the head, or at an earlier block."""
         dialled = [word for peer in peers for word in ("--bootnode", peer)]
-        trusted = [] if until else ["--head", chain.head_hash]
-        return self.prototype(chain, *trusted, "--until-block", until or chain.head, "--timeout", "180s", *dialled,
+        trusted = block(chain, until)[0] if until else chain.head_hash
+        return self.prototype(chain, "--head", trusted, "--until-block", until or chain.head, "--timeout", "180s", *dialled,
                               *options, **more)
 
     def following(self, chain, peers, *options, **more):

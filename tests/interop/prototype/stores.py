@@ -53,8 +53,8 @@ class Killer:
         end = last.reached(SHORT)
         self.judged(last, held)
         opened = last.opened()["number"]
-        for what, count in end["fetched"].items():
-            need(count <= SHORT.head - opened + (what == "headers"), f"opened at {opened}, then fetched {end['fetched']}")
+        for what, count in end.get("fetched", {}).items():
+            need(count <= SHORT.head - opened + (what == "headers"), f"opened at {opened}, then fetched {end.get('fetched')}")
         open_again(self.lab, last, SHORT, store)
         shutil.rmtree(store)
 

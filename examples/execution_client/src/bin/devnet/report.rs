@@ -21,8 +21,8 @@ pub(crate) fn line(text: &str) {
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
-/// An event for people, if it is for them. `made`: how long ago that block was made.
-pub(crate) fn told(role: Role, kind: &str, event: &Value, made: Option<Duration>) -> Option<String> {
+/// An event for people, if it is for them.
+pub(crate) fn told(role: Role, kind: &str, event: &Value) -> Option<String> {
     let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or("-");
     let number = |name: &str| event.get(name).and_then(Value::as_u64).unwrap_or(0);
     let name = role.name();
@@ -35,11 +35,7 @@ pub(crate) fn told(role: Role, kind: &str, event: &Value, made: Option<Duration>
         "produced" => {
             format!("{name:8}  made block {} with {} transactions", number("number"), number("transactions"))
         }
-        "head" if role == Role::Follower => {
-            let after =
-                made.map_or(String::new(), |made| format!(", {:.0} ms after it was made", millis(made)));
-            format!("{name:8}  has executed block {}{after}", number("number"))
-        }
+        "head" if role == Role::Follower => format!("{name:8}  has executed block {}", number("number")),
         "reorg" => format!("{name:8}  left its branch at block {}", number("common")),
         "bad-block" => format!("{name:8}  found block {} bad: {}", number("number"), text("why")),
         "error" => format!("{name:8}  says: {}", text("error")),
@@ -161,7 +157,7 @@ impl fmt::Display for Report {
             row("  taken from peers", &|side| side.transactions("added")),
             row("  announced to peers", &|side| side.transactions("announced")),
             row("  sent whole to peers", &|side| side.transactions("sent")),
-            row("headers / bodies / receipts", &Side::fetched),
+            row("fetched headers/bodies/receipts", &Side::fetched),
             row("requests", &Side::requests),
             row("bytes received", &|side| side.of_end(None, "bytes_in").to_string()),
             row("bytes sent", &|side| side.of_end(None, "bytes_out").to_string()),
@@ -202,9 +198,12 @@ impl Report {
     fn way(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Merged { path, events, links, pairs, hops } = &self.merged;
         if hops.is_empty() {
-            writeln!(f, "\nthe way of a block is not in the traces")?;
+            writeln!(f, "\nno block was announced to the follower after it was connected")?;
         } else {
-            writeln!(f, "\nthe way of the largest block, from the three traces on one clock:")?;
+            writeln!(
+                f,
+                "\nthe way of the largest block that was announced, from the three traces on one clock:"
+            )?;
         }
         for hop in hops {
             writeln!(f, "  {:>8.3} ms  {:8}  {}", millis(hop.after), hop.role.name(), hop.what)?;

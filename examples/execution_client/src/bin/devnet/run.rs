@@ -36,7 +36,6 @@ pub(crate) async fn run(options: &Options, folder: &Path, stop: CancellationToke
         hear,
         nodes: [None, None, None],
         seen: Default::default(),
-        made: None,
         moved: Instant::now(),
     };
     let played = tokio::select! {
@@ -72,8 +71,6 @@ struct Devnet<'a> {
     hear: mpsc::Receiver<Heard>,
     nodes: [Option<Node>; 3],
     seen: [Seen; 3],
-    /// The last block that was made, and when that was told.
-    made: Option<(u64, Instant)>,
     /// When something new was heard.
     moved: Instant,
 }
@@ -160,7 +157,6 @@ impl Devnet<'_> {
                     self.moved = when;
                 }
             }
-            "produced" => self.made = Some((number("number"), when)),
             "submitted" => seen.accepted = number("accepted"),
             "error" => seen.error = text("error"),
             "end" => seen.end = Some(event.clone()),
@@ -173,11 +169,7 @@ impl Devnet<'_> {
             }
             return report::line(&event.to_string());
         }
-        let made = self
-            .made
-            .filter(|(made, _)| *made == seen.head)
-            .map(|(_, at)| when.saturating_duration_since(at));
-        if let Some(told) = report::told(role, &kind, &event, made) {
+        if let Some(told) = report::told(role, &kind, &event) {
             report::line(&told);
         }
     }
