@@ -304,6 +304,19 @@ impl Peers {
         answering.or_else(|| heard.filter_map(Peer::believed).max())
     }
 
+    /// Our chain is another one: what peers said against the one before counts no more.
+    pub(super) fn hear_all_again(&mut self) {
+        for peer in self.known.values_mut() {
+            (peer.headers_until, peer.fork_until) = (None, None);
+        }
+        self.forget_gaps();
+    }
+
+    /// Other blocks have these numbers now: who did not have the ones before may have these.
+    pub(super) fn forget_gaps(&mut self) {
+        self.known.values_mut().for_each(|peer| peer.gaps.clear());
+    }
+
     pub(super) fn wake(&mut self, now: Instant) {
         self.known.values_mut().for_each(|peer| peer.wake(now));
     }

@@ -253,7 +253,10 @@ impl SyncPlan {
         self.stored = start.head;
         self.receipts.restart(start.first);
         self.senders.cut(start.head.map_or(0, |head| head.number));
-        self.is_dropping = false;
+        if std::mem::take(&mut self.is_dropping) {
+            // Whoever was set aside for having another chain may be the one who was right.
+            self.peers.hear_all_again();
+        }
         self.replan();
         self.turn(now);
     }
