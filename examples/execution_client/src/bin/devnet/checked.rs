@@ -73,3 +73,26 @@ pub(crate) fn difference(all: &[Held; 3]) -> Option<String> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(blocks: &[u8]) -> Held {
+        let blocks: Vec<B256> = blocks.iter().copied().map(B256::repeat_byte).collect();
+        let head = BlockRef { number: blocks.len() as u64, hash: blocks.last().copied().unwrap_or_default() };
+        Held { head, root: B256::ZERO, blocks, transactions: 0, ours: 0 }
+    }
+
+    #[test]
+    fn whatever_is_not_the_same_in_all_three_is_named() {
+        let same = || held(&[1, 2, 3]);
+        assert_eq!(difference(&[same(), same(), same()]), None);
+        let why = |relay, follower| difference(&[same(), relay, follower]).unwrap();
+        assert!(why(held(&[1, 2]), same()).contains("the relay's block 2 "));
+        assert!(why(same(), held(&[1, 2, 4])).contains("the follower's block 3 "));
+        assert!(why(same(), held(&[1, 4, 3])).starts_with("block 2 of producer and follower"));
+        let root = Held { root: B256::repeat_byte(9), ..same() };
+        assert!(why(same(), root).starts_with("the state roots of producer and follower"));
+    }
+}
