@@ -2,8 +2,8 @@
 """The execution client of examples/execution_client and real geths on loopback.  After ../geth/install.sh:
     checks.py [--bin EXECUTION_CLIENT] [--node TRUNKLINE] [--quick | --full] [--only NAME] [--list]
 One line per check: `ok NAME (figures)` or `FAIL NAME: why`, with what the processes said last.  Exit 0 if all hold.
---quick, the default, kills 10 times; --full kills 100 times and measures speed.  --only takes the checks whose name
-has that text.  Without --bin and --node the executables are looked for where cargo puts them."""
+--quick, the default, kills a few times; --full kills 100 times and more, and measures speed.  --only takes the checks
+whose name has that text.  Without --bin and --node the executables are looked for where cargo puts them."""
 import argparse, os, sys
 from pathlib import Path
 
@@ -16,14 +16,15 @@ from measure import speed
 from prototype import Lab
 from runner import run_all
 from showing import metrics_and_trace, output
-from stores import another_genesis, bad_options, damaged_store, folder_in_use, full_disk, interrupted, kills
+from stores import another_genesis, bad_options, damaged_store, folder_in_use, full_disk, interrupted, kills, kills_20000
 from syncing import (a_liar_beside_geth, bad_company, from_each_other, geth_600, geth_20000, lies_in_headers,
                      receipts_options, trunkline_600, trunkline_20000)
 
 CHECKS = [bad_options, output, metrics_and_trace, geth_600, trunkline_600, from_each_other, receipts_options,
           lies_in_headers, a_liar_beside_geth, bad_company, folder_in_use, another_genesis, interrupted, full_disk,
-          damaged_store, growing_head, reorgs, producers, transfers, eth_test, geth_20000, trunkline_20000, kills, speed]
-LONG_ONES = [another_genesis, geth_20000, trunkline_20000, speed]
+          damaged_store, growing_head, reorgs, producers, transfers, eth_test, geth_20000, trunkline_20000, kills,
+          kills_20000, speed]
+LONG_ONES = [another_genesis, geth_20000, trunkline_20000, kills_20000, speed]
 
 
 def executable(given, built):

@@ -25,15 +25,15 @@ def open_again(lab, node, chain, store):
 class Killer:
     """Kills of one sync after the other; each store goes on until its sync is done."""
 
-    def __init__(self, lab, enode, seed):
-        self.lab, self.enode, self.random = lab, enode, random.Random(seed)
+    def __init__(self, lab, chain, enode, seed):
+        self.lab, self.chain, self.enode, self.random = lab, chain, enode, random.Random(seed)
         self.where, self.lost, self.syncs, self.kills = Counter(), 0, 0, 0
         whole = self.start(lab.store("undisturbed"))
-        whole.reached(SHORT)
+        whole.reached(self.chain, 200)
         self.span = whole.event("end", 1)[0] - whole.started
 
     def start(self, store):
-        return self.lab.syncing(SHORT, [self.enode], name=f"victim-{len(self.lab.processes)}", store=store)
+        return self.lab.syncing(self.chain, [self.enode], name=f"victim-{len(self.lab.processes)}", store=store)
 
     def one_sync(self, most):
         """Up to that many kills of one sync, then its end."""
@@ -43,25 +43,25 @@ class Killer:
             if self.kills == most:
                 break
             victim = self.start(store)
-            time.sleep(self.random.uniform(0.0, self.span))
+            time.sleep(self.random.uniform(0.0, self.span * 0.8))
             if not victim.running():
                 break
             victim.kill()
             self.kills += 1
             held = self.judged(victim, held)
         last = self.start(store)
-        end = last.reached(SHORT)
+        end = last.reached(self.chain, 200)
         self.judged(last, held)
         opened = last.opened()["number"]
         for what, count in end.get("fetched", {}).items():
-            need(count <= SHORT.head - opened + (what == "headers"), f"opened at {opened}, then fetched {end.get('fetched')}")
-        open_again(self.lab, last, SHORT, store)
+            need(count <= self.chain.head - opened + (what == "headers"), f"opened at {opened}, then fetched {end.get('fetched')}")
+        open_again(self.lab, last, self.chain, store)
         shutil.rmtree(store)
 
     def judged(self, node, held):
         """What a node told; `held` is what the one before it had told. A victim may have died before its first word."""
         node.keeps_the_contract()
-        node.true_to(SHORT)
+        node.true_to(self.chain)
         need(not node.complaints(), f"{node.name}: {node.complaints()}")
         told = node.last("opened")
         if told is None:
@@ -72,30 +72,38 @@ class Killer:
             need(False, f"{node.name} opened at {told['number']}, after block {held['number']} had been told as executed")
         self.resumes(node, held)
         head = node.last("head") or told
-        self.where["before the first block" if head["number"] == 0 else "in the middle"] += 1
+        self.where["without a block" if head["number"] == 0 else "with blocks"] += 1
         return {"number": head["number"], "progress": node.last("progress") or (held or {}).get("progress")}
 
     def resumes(self, node, held):
-        """Nothing that was stored is counted down: its first progress is not behind the last one of the life before."""
+        """Its first progress is not behind the last one of the life before; headers are stored with their bodies."""
         first = next((event for _, event in node.events("progress")), None)
         before = (held or {}).get("progress")
         if first and before:
-            for stage in ("headers", "bodies", "executed"):
-                need(first[stage] >= before[stage], f"{node.name} began at {first}, after {before}")
+            for stage in ("bodies", "executed"):
+                need(first[stage] >= before[stage], f"kill {self.kills}: {node.name} began at {first}, after {before}")
+
+
+def killed(chain, count):
+    seed = int(os.environ.get("TRUNKLINE_KILL_SEED") or random.randrange(10**6))
+    print(f"   seed {seed}", flush=True)
+    with Lab() as lab:
+        geth = lab.geth(NEW, chain, imported=True)
+        killer = Killer(lab, chain, geth.enode, seed)
+        while killer.kills < count:
+            killer.one_sync(count)
+        where = ", ".join(f"{number} {what}" for what, number in killer.where.items())
+        return f"{killer.kills} kills over {killer.syncs} syncs of {killer.span:.1f} s (lives: {where}), seed {seed}"
 
 
 def kills(full):
     """kill -9 at random moments of syncs of 600 blocks from geth: each goes on from what was told, and ends right."""
-    count = 100 if full else 10
-    seed = int(os.environ.get("TRUNKLINE_KILL_SEED") or random.randrange(10**6))
-    print(f"   seed {seed}", flush=True)
-    with Lab() as lab:
-        geth = lab.geth(NEW, SHORT, imported=True)
-        killer = Killer(lab, geth.enode, seed)
-        while killer.kills < count:
-            killer.one_sync(count)
-        where = ", ".join(f"{number} {what}" for what, number in killer.where.items())
-        return f"{killer.kills} kills over {killer.syncs} syncs of {killer.span:.1f} s ({where}), seed {seed}"
+    return killed(SHORT, 100 if full else 10)
+
+
+def kills_20000(full):
+    """The same with 20,000 blocks, whose execution is committed many times on the way."""
+    return killed(LONG, 30 if full else 4)
 
 
 def full_disk():
