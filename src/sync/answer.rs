@@ -127,7 +127,7 @@ impl SyncPlan {
             Purpose::Receipts { blocks, .. } => self.on_no_receipts(now, session, blocks),
             Purpose::Bodies(blocks) => {
                 if let (Some(first), Some(last)) = (blocks.first(), blocks.last()) {
-                    peer.on_gap(now, first.number, last.number);
+                    peer.on_gap(now, *first, last.number);
                     peer.on_useless(now);
                     self.on_miss(now, session, *first);
                 }
@@ -193,7 +193,7 @@ impl SyncPlan {
         let Some(peer) = self.peers.get_mut(session) else { return };
         peer.on_useful();
         if let (Some(first), Some(last)) = (skipped.first(), skipped.last()) {
-            peer.on_gap(now, first.number, last.number);
+            peer.on_gap(now, *first, last.number);
             self.on_miss(now, session, *first);
         }
     }

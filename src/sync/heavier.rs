@@ -76,7 +76,8 @@ impl SyncPlan {
             self.window.push(header, branch.session, None);
         }
         self.restart_line(self.window.next());
-        self.peers.forget_gaps();
+        let window = &self.window;
+        self.peers.keep_gaps(|block| window.hash_at(block.number) == Some(block.hash));
         self.switch = Some(Switch { base: branch.base, until: now + BODIES_WITHIN });
         if let Some(peer) = self.peers.get_mut(branch.session) {
             (peer.headers_until, peer.fork_until) = (None, None);

@@ -7,6 +7,7 @@ use super::config::SyncConfig;
 use super::lacks::Lacks;
 use super::pace::Pace;
 use super::source::Claim;
+use crate::chain::BlockRef;
 use crate::ids::SessionId;
 
 /// How long a peer is not asked again for what it did not have.
@@ -27,7 +28,7 @@ const BLAMED_MAX: usize = 64;
 /// Blocks whose bodies a peer did not have when it was asked.
 #[derive(Debug, Clone, Copy)]
 struct Gap {
-    from: u64,
+    first: BlockRef,
     to: u64,
     until: Instant,
 }
@@ -114,7 +115,7 @@ impl Peer {
         if number < self.earliest {
             return Err(Some(self.earliest));
         }
-        match self.gaps.iter().find(|gap| (gap.from..=gap.to).contains(&number)) {
+        match self.gaps.iter().find(|gap| (gap.first.number..=gap.to).contains(&number)) {
             Some(gap) => Err(gap.to.checked_add(1)),
             None => Ok(()),
         }
@@ -184,11 +185,11 @@ impl Peer {
     }
 
     /// It does not have the bodies of these blocks.
-    pub(super) fn on_gap(&mut self, now: Instant, from: u64, to: u64) {
+    pub(super) fn on_gap(&mut self, now: Instant, first: BlockRef, to: u64) {
         if self.gaps.len() == GAPS_MAX {
             self.gaps.remove(0);
         }
-        self.gaps.push(Gap { from, to, until: now + GAP_PAUSE });
+        self.gaps.push(Gap { first, to, until: now + GAP_PAUSE });
     }
 
     /// An answer that was of use.
@@ -309,12 +310,12 @@ impl Peers {
         for peer in self.known.values_mut() {
             (peer.headers_until, peer.fork_until) = (None, None);
         }
-        self.forget_gaps();
+        self.keep_gaps(|_| false);
     }
 
     /// Other blocks have these numbers now: who did not have the ones before may have these.
-    pub(super) fn forget_gaps(&mut self) {
-        self.known.values_mut().for_each(|peer| peer.gaps.clear());
+    pub(super) fn keep_gaps(&mut self, is_wanted: impl Fn(BlockRef) -> bool) {
+        self.known.values_mut().for_each(|peer| peer.gaps.retain(|gap| is_wanted(gap.first)));
     }
 
     pub(super) fn wake(&mut self, now: Instant) {
@@ -333,6 +334,10 @@ mod tests {
 
     fn claim(number: u64) -> Claim {
         Claim { number: Some(number), hash: B256::ZERO }
+    }
+
+    fn block(number: u64) -> BlockRef {
+        BlockRef { number, hash: B256::ZERO }
     }
 
     fn peer() -> Peer {
@@ -356,13 +361,13 @@ mod tests {
     #[test]
     fn what_a_peer_lacks_is_not_asked_again_for_a_while() {
         let (mut peer, now) = (peer(), Instant::now());
-        peer.on_gap(now, 10, 20);
+        peer.on_gap(now, block(10), 20);
         assert_eq!(peer.serves_body(15), Err(Some(21)));
         assert_eq!((peer.serves_body(21), peer.serves_body(101)), (Ok(()), Err(None)));
         peer.wake(now + GAP_PAUSE);
         assert_eq!(peer.serves_body(15), Ok(()));
         for i in 0..100 {
-            peer.on_gap(now, i, i);
+            peer.on_gap(now, block(i), i);
         }
         assert_eq!(peer.gaps.len(), GAPS_MAX);
     }
