@@ -15,9 +15,6 @@ use tokio::time::{Instant, timeout};
 
 /// A line of a child is cut here.
 const LINE_BYTES_MAX: u64 = 64 << 10;
-/// A child that was told to end is killed after this time.
-const END_WITHIN: Duration = Duration::from_secs(15);
-
 /// The three nodes, in the order in which blocks go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -116,18 +113,22 @@ impl Node {
         self.stdin = None;
     }
 
-    /// Waits until it has ended. `Err`: it did not do so by itself, or not well, and what it said.
-    pub(crate) async fn ended(mut self) -> Result<(), Failure> {
+    /// Tells it to end and waits until it has; after this time it is killed. `Err`: it did not end by
+    /// itself, or not well, and what it said.
+    pub(crate) async fn ended(mut self, within: Duration) -> Result<(), Failure> {
         self.stop();
         let name = self.role.name();
-        let Ok(status) = timeout(END_WITHIN, self.child.wait()).await else {
+        let Ok(status) = timeout(within, self.child.wait()).await else {
             // Dropped with this value, and so killed.
-            return Err(Failure::failed(format!("the {name} did not end within {END_WITHIN:?}")));
+            return Err(Failure::failed(format!("the {name} did not end in time")));
         };
         let said = self.said.await.unwrap_or_default();
         match status {
             Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(Failure::failed(format!("the {name} has failed ({status}): {said}"))),
+            Ok(status) => {
+                let said = if said.is_empty() { said } else { format!(": {said}") };
+                Err(Failure::failed(format!("the {name} has failed ({status}){said}")))
+            }
             Err(error) => Err(Failure::failed(format!("the {name} is lost: {error}"))),
         }
     }

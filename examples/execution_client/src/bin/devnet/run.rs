@@ -20,6 +20,11 @@ const HEARD_MAX: usize = 64;
 /// Nothing new for so long beyond a block's time: it will not come about.
 const STALLED: Duration = Duration::from_secs(30);
 
+/// Nodes that were told to end and still run after this time are killed; if something went wrong, or
+/// somebody waits at a terminal, after the shorter one.
+const END_WITHIN: Duration = Duration::from_secs(15);
+const HURRIED_WITHIN: Duration = Duration::from_secs(4);
+
 /// Plays it from the beginning to the end.
 pub(crate) async fn run(options: &Options, folder: &Path, stop: CancellationToken) -> Result<(), Failure> {
     let file = folder.join("transfers.txt");
@@ -43,7 +48,7 @@ pub(crate) async fn run(options: &Options, folder: &Path, stop: CancellationToke
         () = stop.cancelled() => Err(Failure::failed("interrupted before the nodes agreed")),
         played = devnet.play(&file) => played,
     };
-    let ended = devnet.end().await;
+    let ended = devnet.end(played.is_ok()).await;
     played.and(ended)?;
     devnet.report(submitted.into_iter().collect()).await
 }
@@ -127,7 +132,7 @@ impl Devnet<'_> {
         let Some(role) = gone else { return Ok(()) };
         // Why, its last words say.
         let Some(node) = self.nodes[role as usize].take() else { return Ok(()) };
-        node.ended().await?;
+        node.ended(HURRIED_WITHIN).await?;
         Err(Failure::failed(format!("the {} has ended too early", role.name())))
     }
 
@@ -174,13 +179,16 @@ impl Devnet<'_> {
         }
     }
 
-    /// Ends those that run, the producer first, and hears their last words.
-    async fn end(&mut self) -> Result<(), Failure> {
+    /// Ends those that run, in order the producer first, else all at once, and hears their last words.
+    async fn end(&mut self, in_order: bool) -> Result<(), Failure> {
+        let by = Instant::now() + if in_order { END_WITHIN } else { HURRIED_WITHIN };
+        if !in_order {
+            self.nodes.iter_mut().flatten().for_each(Node::stop);
+        }
         let mut result = Ok(());
         for role in Role::ALL {
-            let Some(mut node) = self.nodes[role as usize].take() else { continue };
-            node.stop();
-            let ending = node.ended();
+            let Some(node) = self.nodes[role as usize].take() else { continue };
+            let ending = node.ended(by.saturating_duration_since(Instant::now()));
             tokio::pin!(ending);
             let ended = loop {
                 tokio::select! {
