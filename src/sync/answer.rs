@@ -121,12 +121,16 @@ impl SyncPlan {
                 }
                 self.undefended(now, session);
             }
+            // A search that was given up meanwhile says nothing either.
+            Purpose::Ancestor { .. } | Purpose::Branch { .. } if self.forks.searched() != Some(session) => {}
             Purpose::Ancestor { .. } | Purpose::Branch { .. } => {
                 peer.fork_until = Some(now + BRANCH_PAUSE);
             }
             Purpose::Receipts { blocks, .. } => self.on_no_receipts(now, session, blocks),
             Purpose::Bodies(blocks) => {
-                if let (Some(first), Some(last)) = (blocks.first(), blocks.last()) {
+                // Of a branch that was left meanwhile they say nothing about ours.
+                let wanted = |block: &&BlockRef| self.window.hash_at(block.number) == Some(block.hash);
+                if let (Some(first), Some(last)) = (blocks.first().filter(wanted), blocks.last()) {
                     peer.on_gap(now, *first, last.number);
                     peer.on_useless(now);
                     self.on_miss(now, session, *first);
@@ -192,7 +196,8 @@ impl SyncPlan {
         }
         let Some(peer) = self.peers.get_mut(session) else { return };
         peer.on_useful();
-        if let (Some(first), Some(last)) = (skipped.first(), skipped.last()) {
+        let wanted = |block: &&BlockRef| self.window.hash_at(block.number) == Some(block.hash);
+        if let (Some(first), Some(last)) = (skipped.first().filter(wanted), skipped.last()) {
             peer.on_gap(now, *first, last.number);
             self.on_miss(now, session, *first);
         }

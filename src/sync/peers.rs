@@ -308,7 +308,9 @@ impl Peers {
     /// Our chain is another one: what peers said against the one before counts no more.
     pub(super) fn hear_all_again(&mut self) {
         for peer in self.known.values_mut() {
-            (peer.headers_until, peer.fork_until) = (None, None);
+            (peer.headers_until, peer.fork_until, peer.aside_until) = (None, None, None);
+            // What they had nothing of were blocks of the other chain.
+            (peer.strikes, peer.ceiling) = (0, None);
         }
         self.keep_gaps(|_| false);
     }

@@ -158,3 +158,36 @@ fn a_made_up_chain_below_the_trusted_head_is_rejected_as_any_other() {
     assert_eq!(sim.blamed, [rejected(liar, bad.at(230).block_ref())]);
     assert!(!sim.impossible);
 }
+
+/// Whoever executes finds the bad blocks one after the other; nobody who is right waits for that.
+#[test]
+fn two_liars_beside_an_honest_peer_hold_nothing_up() {
+    let good = Arc::new(TestChain::new(1, 600));
+    let long = Arc::new(good.branch(299, 9, 301));
+    let short = Arc::new(good.branch(29, 8, 11));
+    let bad = [long.at(300).block_ref(), short.at(30).block_ref()];
+    for seed in 0..100 {
+        let mut sim = Sim::new(seed, SyncConfig::default(), &good.blocks[..1]);
+        sim.peer(1, &long, Manner::Honest);
+        sim.peer(2, &short, Manner::Honest);
+        sim.peer(3, &good, Manner::Honest);
+        let mut done = false;
+        while !done {
+            let is_bad = |sim: &Sim| {
+                bad.iter().find(|bad| sim.store.iter().any(|block| block.hash == bad.hash)).copied()
+            };
+            sim.run_until(60 * S, |sim| is_bad(sim).is_some() || sim.head() == Some(good.head()));
+            match is_bad(&sim) {
+                Some(block) => {
+                    sim.run_for(Duration::from_millis(seed * 7 % 200));
+                    sim.reject(block);
+                    sim.run_for(Duration::from_millis(2));
+                }
+                None => done = true,
+            }
+        }
+        assert!(sim.elapsed() < 5 * S, "seed {seed}: {:?}\n{}", sim.elapsed(), sim.trace);
+        assert!(sim.blamed.iter().all(|(session, _)| *session != SessionId(3)), "seed {seed}");
+        assert_eq!(sim.store, good.blocks, "seed {seed}");
+    }
+}
