@@ -43,24 +43,6 @@ fn a_rejected_block_costs_its_sender_and_the_sync_goes_on_from_the_block_before(
     assert!(sim.trace.contains("drop above 229"), "{}", sim.trace);
 }
 
-/// It had another chain than ours, and none of our bodies: neither counts once ours is another.
-#[test]
-fn whoever_was_right_is_asked_at_once_when_the_wrong_chain_is_rejected() {
-    let good = Arc::new(TestChain::new(1, 400));
-    let bad = Arc::new(good.branch(380, 9, 60));
-    let mut sim = Sim::new(7, SyncConfig::default(), &good.blocks[..1]);
-    sim.peer(2, &good, Manner::Honest);
-    sim.run_until(20 * S, at_head(&good));
-    let liar = sim.peer(1, &bad, Manner::Honest);
-    sim.run_until(20 * S, at_head(&bad));
-    sim.run_for(2 * S);
-    let (block, since) = (bad.at(390).block_ref(), sim.elapsed());
-    sim.reject(block);
-    sim.run_until(60 * S, at_head(&good));
-    assert!(sim.elapsed() - since < 5 * S, "{:?}: {}", sim.elapsed() - since, sim.trace);
-    assert_eq!(sim.blamed, [rejected(liar, block)]);
-}
-
 #[test]
 fn whoever_sends_a_rejected_block_again_is_blamed_as_well_and_the_block_is_not_stored() {
     let (good, bad) = chains();

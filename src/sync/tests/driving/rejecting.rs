@@ -116,6 +116,27 @@ async fn a_block_is_rejected_while_the_store_has_no_room() {
     assert_eq!(source.blamed(), [liar]);
 }
 
+/// It was set aside because its headers were not ours, and lacked bodies that are not on its chain.
+#[tokio::test(start_paused = true)]
+async fn whoever_was_right_is_asked_at_once_when_the_wrong_chain_is_rejected() {
+    let (source, store, good) = (Arc::new(FakeSource::default()), Slow::new(2), chain(400));
+    let bad = Arc::new(good.branch(20, 9, 700));
+    let liar = source.up(2, &bad, Manner::Honest, 5 * MS);
+    let (handle, _run) = spawn(&source, store.clone(), config());
+    handle.subscribe().wait_for(|progress| progress.headers == 192).await.unwrap();
+    source.up(1, &good, Manner::Honest, 5 * MS);
+    for _ in 0..4 {
+        store.room.add_permits(1);
+        sleep(S).await;
+    }
+    let since = tokio::time::Instant::now();
+    assert_eq!(handle.reject(bad.at(30).block_ref()).await, Some(liar));
+    store.room.add_permits(1_000);
+    stored(&handle, good.head()).await;
+    assert!(since.elapsed() < 5 * S, "{:?}", since.elapsed());
+    assert_eq!(store.chain.blocks(), good.blocks[1..]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_rejected_block_below_the_trusted_head_ends_the_sync() {
     let (source, store, chain) = (Arc::new(FakeSource::default()), Slow::new(2), chain(100));
