@@ -22,7 +22,7 @@ def from_geth(chain):
             said = geth.rpc("eth_getBlockByNumber", hex(event["number"]), False)
             need((said["hash"], said["stateRoot"]) == (event["hash"], event["root"]), f"geth has {said}, not {event}")
         need(end["root"] == state_root(chain), f"root {end['root']}")
-        fetched = end.get("fetched") or {"headers": chain.head, "bodies": chain.head}
+        fetched = end["fetched"]
         need(fetched["headers"] >= chain.head and fetched["bodies"] <= chain.head, f"fetched {fetched}")
         need(1 < node.peak_mib() < MEMORY_MAX_MIB, f"{node.peak_mib():.0f} MiB at the most")
         return (f"{end['ms']} ms, {len(heads)} heads compared; {rates(end)}; {end['bytes_in'] / 1e6:.1f} MB in; "
@@ -59,9 +59,9 @@ def receipts_options():
         need(code == 1 and len(wanting.complaints()) == 1, f"required: exit {code}: {wanting.complaints()}")
         geth = lab.geth(NEW, SHORT, imported=True)
         frugal = lab.syncing(SHORT, [geth.enode], "--receipts", "none").reached(SHORT)
-        need(frugal.get("fetched", {"receipts": 0})["receipts"] == 0, f"none: fetched {frugal.get('fetched')}")
+        need(frugal["fetched"]["receipts"] == 0, f"none: fetched {frugal['fetched']}")
         full = lab.syncing(SHORT, [geth.enode], "--receipts", "required").reached(SHORT)
-        need(full.get("fetched", {"receipts": 1})["receipts"] > 0, f"required: fetched {full.get('fetched')}")
+        need(full["fetched"]["receipts"] > 0, f"required: fetched {full['fetched']}")
         return f"required alone: {wanting.complaints()[0]!r}; bytes in {frugal['bytes_in']:,} / {full['bytes_in']:,}"
 
 
