@@ -129,10 +129,15 @@ impl SyncPlan {
             Purpose::Receipts { blocks, .. } => self.on_no_receipts(now, session, blocks),
             Purpose::Bodies(blocks) => {
                 // Of a branch that was left meanwhile they say nothing about ours.
-                let wanted = |block: &&BlockRef| self.window.hash_at(block.number) == Some(block.hash);
-                if let (Some(first), Some(last)) = (blocks.first().filter(wanted), blocks.last()) {
-                    peer.on_gap(now, *first, last.number);
-                    peer.on_useless(now);
+                let wanted = |block: &BlockRef| self.window.hash_at(block.number) == Some(block.hash);
+                if let (Some(first), Some(last)) = (blocks.first(), blocks.last()) {
+                    if wanted(first) {
+                        peer.on_gap(now, *first, last.number);
+                    }
+                    // It need not have blocks that the host has found to be bad, or any on top of them.
+                    if wanted(first) || self.rejected.is_empty() {
+                        peer.on_useless(now);
+                    }
                     self.on_miss(now, session, *first);
                 }
             }

@@ -36,6 +36,11 @@ impl Rejected {
         self.hashes.push_back(hash);
     }
 
+    /// Whether none was.
+    pub(super) fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+
     /// The first of these headers that was rejected.
     pub(super) fn find(&self, headers: &[Header]) -> Option<BlockRef> {
         if self.hashes.is_empty() {
