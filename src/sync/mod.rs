@@ -12,7 +12,7 @@
 //!
 //! Reading order: `source.rs`, `config.rs`, `plan.rs` (inputs), `ask.rs` (who is asked),
 //! `answer.rs`, `headers.rs` and `window.rs` (ranges and blocks), `join.rs` (links and conflicts),
-//! `receipts.rs` and `receipt_window.rs`, `fork.rs` and `heavier.rs` (branches), `reject.rs`, `release.rs`, `peers.rs`,
+//! `receipts.rs` and `receipt_window.rs`, `fork.rs` and `heavier.rs` (branches), `reject.rs` and `rejected.rs`, `release.rs`, `peers.rs`,
 //! `lacks.rs`, `pace.rs`, `check.rs`, `driver.rs`.
 
 mod action;
@@ -39,6 +39,7 @@ mod receipt_check;
 mod receipt_window;
 mod receipts;
 mod reject;
+mod rejected;
 mod release;
 mod requests;
 pub mod source;

@@ -23,7 +23,7 @@ use super::pace::Kind;
 use super::peers::Peers;
 use super::progress::{Fetched, Progress, RequestCounts};
 use super::receipt_window::ReceiptWindow;
-use super::reject::{Rejected, Senders};
+use super::rejected::{Rejected, Senders};
 use super::requests::{Asked, Purpose, Requests, Ticket};
 use super::source::Claim;
 use super::window::Window;
