@@ -9,8 +9,11 @@ use alloy_hardforks::{EthereumHardfork, EthereumHardforks, ForkCondition};
 use alloy_primitives::{Address, U256};
 use revm::primitives::hardfork::SpecId;
 
-use super::header::{GAS_LIMIT_MAX, GAS_LIMIT_MIN};
 use crate::genesis::{Chain, GenesisError};
+
+/// The bounds of a block's gas limit.
+pub(super) const GAS_LIMIT_MIN: u64 = 5_000;
+pub(super) const GAS_LIMIT_MAX: u64 = i64::MAX as u64;
 
 /// More blobs than any chain will have in a block: what keeps sums of blob gas far from overflow.
 const BLOBS_MAX: u64 = 1 << 16;

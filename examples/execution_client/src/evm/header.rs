@@ -6,11 +6,7 @@ use alloy_eips::eip4844::DATA_GAS_PER_BLOB;
 use revm::primitives::hardfork::SpecId;
 
 use super::error::BlockError;
-use super::forks::{Forks, excess_blob_gas};
-
-/// The bounds of a block's gas limit.
-pub(super) const GAS_LIMIT_MIN: u64 = 5_000;
-pub(super) const GAS_LIMIT_MAX: u64 = i64::MAX as u64;
+use super::forks::{Forks, GAS_LIMIT_MAX, GAS_LIMIT_MIN, excess_blob_gas};
 
 /// A block's gas limit differs from its parent's by less than this part of it.
 const GAS_LIMIT_PART: u64 = 1_024;

@@ -2,81 +2,22 @@
 
 use std::sync::Arc;
 
-use alloy_consensus::Header;
-use alloy_primitives::B256;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use trunkline::SessionId;
-use trunkline::chain::{BlockRef, RawBlock};
+use trunkline::chain::BlockRef;
 use trunkline::protocols::eth::Chain as _;
-use trunkline::sync::{Progress, SyncHandle};
+use trunkline::sync::SyncHandle;
 
-use super::execution::{BadBlock, Execution, Ran};
+use super::execution::{Execution, Ran};
 use super::senders::{CHUNKS_MAX, Chunk, From, Senders};
+use super::told::{BadBlock, Committed, PipelineError, Told, Wait};
 use crate::evm::Executor;
-use crate::state::StateError;
-use crate::store::{Store, StoreFailure};
+use crate::store::Store;
 
 /// What was executed waits no longer for its commit.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
-
-/// What execution waits for beside a block's body.
-pub enum Wait {
-    ForBodies,
-    /// The block's receipts: how far they are, the sync tells.
-    ForReceipts(watch::Receiver<Progress>),
-}
-
-/// A commit.
-#[derive(Debug)]
-pub struct Committed {
-    pub head: BlockRef,
-    pub header: Header,
-    pub blocks: usize,
-    /// Transactions of the blocks committed.
-    pub mined: Vec<B256>,
-    /// Blocks that went because of a reorganisation, since the last commit.
-    pub dropped: Vec<RawBlock>,
-    /// Nothing more is stored: whoever follows is here.
-    pub caught_up: bool,
-}
-
-/// What the pipeline tells.
-#[derive(Debug)]
-pub enum Told {
-    Committed(Box<Committed>),
-    /// The executed head was of a branch that was left, and went back to `common`.
-    Unwound {
-        from: BlockRef,
-        common: BlockRef,
-    },
-    /// A block failed, and the sync was told. `blamed` is the session that loses by it.
-    Bad {
-        bad: BadBlock,
-        blamed: Option<SessionId>,
-    },
-}
-
-/// Why execution ends before its time.
-#[derive(Debug, thiserror::Error)]
-pub enum PipelineError {
-    #[error(transparent)]
-    State(#[from] StateError),
-    #[error(transparent)]
-    Store(#[from] StoreFailure),
-    #[error("a reorganisation goes back below block {number}, and what undoes that block is not kept")]
-    TooDeep { number: u64 },
-    #[error("the header of block {number} is missing")]
-    HeaderMissing { number: u64 },
-    #[error("back at block {number} the state root is {got}, not {expected}")]
-    Unwound { number: u64, expected: B256, got: B256 },
-    #[error("block {number} fails ({why}), and the trusted head builds on it")]
-    Trusted { number: u64, why: String },
-    #[error("a stage died")]
-    Died,
-}
 
 /// The stages behind the sync.
 pub struct Pipeline {

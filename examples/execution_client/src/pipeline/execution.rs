@@ -8,7 +8,7 @@ use alloy_rlp::Decodable;
 use trunkline::chain::BlockRef;
 use trunkline::protocols::eth::Chain as _;
 
-use super::driver::PipelineError;
+use super::told::{BadBlock, PipelineError};
 use crate::evm::{BlockError, ExecuteError, Executor, Prepared};
 use crate::state::WorkingState;
 use crate::store::{ExecutedBlock, StateSnapshot, Store, StoreFailure};
@@ -17,16 +17,6 @@ use crate::store::{ExecutedBlock, StateSnapshot, Store, StoreFailure};
 const COMMIT_BYTES: usize = 8 << 20;
 /// Or when there are so many blocks.
 const COMMIT_BLOCKS: usize = 512;
-
-/// A block that must not be executed any further.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadBlock {
-    pub block: BlockRef,
-    /// What differed, in a word: `state-root`, `gas-used`, ...
-    pub what: &'static str,
-    /// The same in a line, with what was expected and what was found.
-    pub why: String,
-}
 
 /// What became of a chunk.
 pub(super) enum Ran {

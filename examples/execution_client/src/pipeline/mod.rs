@@ -14,9 +14,10 @@
 mod driver;
 mod execution;
 mod senders;
+mod told;
 
-pub use driver::{Committed, Pipeline, PipelineError, Told, Wait};
-pub use execution::BadBlock;
+pub use driver::Pipeline;
+pub use told::{BadBlock, Committed, PipelineError, Told, Wait};
 
 /// How far each stage is, by block number.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

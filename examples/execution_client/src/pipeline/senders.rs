@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use trunkline::chain::{BlockRef, RawBlock};
 use trunkline::sync::Progress;
 
-use super::driver::Wait;
+use super::told::Wait;
 use crate::evm::{BlockError, Executor, Prepared};
 use crate::store::{Store, StoreFailure};
 

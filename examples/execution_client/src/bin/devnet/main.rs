@@ -14,6 +14,7 @@ mod checked;
 mod child;
 mod report;
 mod run;
+mod seen;
 mod traces;
 mod transfers;
 

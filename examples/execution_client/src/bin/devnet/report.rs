@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::checked::Held;
 use crate::child::Role;
-use crate::run::Seen;
+use crate::seen::Seen;
 use crate::traces::Merged;
 
 /// So many characters of a hash are shown in the table.

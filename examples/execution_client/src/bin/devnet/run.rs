@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::checked::{self, Held};
 use crate::child::{Heard, Node, Role};
 use crate::report::{self, Report, Side};
+use crate::seen::Seen;
 use crate::{Options, traces, transfers, unusable};
 
 /// What the nodes have told and we have not heard yet. When full, they wait.
@@ -51,22 +52,6 @@ pub(crate) async fn run(options: &Options, folder: &Path, stop: CancellationToke
     let ended = devnet.end(played.is_ok()).await;
     played.and(ended)?;
     devnet.report(submitted.into_iter().collect()).await
-}
-
-/// What was heard of a node.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Seen {
-    /// Where it listens.
-    addr: Option<String>,
-    /// Its last head.
-    head: u64,
-    /// Transfers it has taken from the command line.
-    pub(crate) accepted: u64,
-    /// The last event.
-    pub(crate) end: Option<Value>,
-    /// The last error.
-    error: Option<String>,
-    closed: bool,
 }
 
 struct Devnet<'a> {
