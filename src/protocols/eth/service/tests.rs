@@ -156,8 +156,10 @@ fn a_peer_without_a_status_is_turned_away() {
 }
 
 #[tokio::test]
-async fn an_announced_block_reaches_every_peer_as_the_same_bytes() {
+async fn an_announced_block_reaches_every_peer_that_lacks_it_as_the_same_bytes() {
     let (eth, chain) = eth(FakeChain::of(5));
+    let before = chain.block(4).block_ref();
+    chain.set(|status| status.latest = before);
     let outlets = [join(&eth, &chain, 1, 68).1, join(&eth, &chain, 2, 69).1];
     assert_eq!(eth.announce_block(chain.block(5), U256::from(6)), 2);
     let [first, second] = outlets.map(|outlet| outlet.sent.lock().unwrap().remove(0));
@@ -172,6 +174,7 @@ async fn an_announced_block_reaches_every_peer_as_the_same_bytes() {
     };
     assert_eq!((&block, total_difficulty), (chain.block(5), U256::from(6)));
     assert_eq!(eth.peers()[1].claim.latest, Some(5));
+    assert_eq!(eth.announce_block(chain.block(5), U256::from(6)), 1, "the second one has sent it");
 }
 
 /// Blocks are no longer announced once the merge is behind us; a peer that does is in breach.
