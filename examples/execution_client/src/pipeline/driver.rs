@@ -165,9 +165,9 @@ impl Driver {
         let committed = Committed {
             head: wrote.head,
             header: wrote.header,
-            blocks: wrote.blocks,
             mined: wrote.mined,
-            dropped: self.store.take_dropped(),
+            // Until then the store keeps them: the pool looks at heads that it has caught up with only.
+            dropped: if caught_up { self.store.take_dropped() } else { Vec::new() },
             caught_up,
         };
         let _ = self.told.send(Told::Committed(Box::new(committed))).await;

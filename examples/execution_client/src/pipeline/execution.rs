@@ -31,7 +31,6 @@ pub(super) enum Ran {
 pub(super) struct Wrote {
     pub(super) head: BlockRef,
     pub(super) header: Header,
-    pub(super) blocks: usize,
     /// Transactions of these blocks.
     pub(super) mined: Vec<B256>,
 }
@@ -120,7 +119,6 @@ impl Execution {
         if self.done.is_empty() {
             return Ok(None);
         }
-        let blocks = self.done.len();
         let batch = self.working.take();
         let mined = std::mem::take(&mut self.mined);
         match self.store.commit(std::mem::take(&mut self.done), batch) {
@@ -133,7 +131,7 @@ impl Execution {
             }
             Err(failure) => return Err(failure.into()),
         }
-        Ok(Some(Wrote { head: self.head, header: self.header.clone(), blocks, mined }))
+        Ok(Some(Wrote { head: self.head, header: self.header.clone(), mined }))
     }
 
     /// Goes back to the highest executed block that is still canonical. What was executed must have

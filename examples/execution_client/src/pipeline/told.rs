@@ -32,7 +32,6 @@ pub enum Wait {
 pub struct Committed {
     pub head: BlockRef,
     pub header: Header,
-    pub blocks: usize,
     /// Transactions of the blocks committed.
     pub mined: Vec<B256>,
     /// Blocks that went because of a reorganisation, since the last commit.
